@@ -1,0 +1,174 @@
+"""Every path, header, version, limit and variable name of the protocols that lambdascope speaks,
+once.
+
+Facts come from the AWS Lambda developer guide (pages "Using the Lambda runtime API", "Using the
+Lambda Extensions API", "Lambda Telemetry API reference", "Defined runtime environment variables")
+and from the source of AWS's Runtime Interface Emulator. This module holds values only and imports
+nothing.
+"""
+
+from __future__ import annotations
+
+# --- Runtime API -------------------------------------------------------------------------------
+RUNTIME_API_VERSION = "2018-06-01"
+RUNTIME_BASE = "/2018-06-01/runtime"
+NEXT_PATH = "/2018-06-01/runtime/invocation/next"
+INVOCATION_PREFIX = "/2018-06-01/runtime/invocation/"
+RESPONSE_SUFFIX = "/response"
+ERROR_SUFFIX = "/error"
+INIT_ERROR_PATH = "/2018-06-01/runtime/init/error"
+RESTORE_NEXT_PATH = "/2018-06-01/runtime/restore/next"
+RESTORE_ERROR_PATH = "/2018-06-01/runtime/restore/error"
+PING_PATH = "/2018-06-01/ping"
+
+REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
+DEADLINE_MS = "Lambda-Runtime-Deadline-Ms"
+FUNCTION_ARN = "Lambda-Runtime-Invoked-Function-Arn"
+TRACE_ID = "Lambda-Runtime-Trace-Id"
+CLIENT_CONTEXT = "Lambda-Runtime-Client-Context"
+COGNITO_IDENTITY = "Lambda-Runtime-Cognito-Identity"
+TENANT_ID = "Lambda-Runtime-Aws-Tenant-Id"
+INVOCATION_ID = "Lambda-Runtime-Invocation-Id"
+FUNCTION_ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+FUNCTION_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+XRAY_ERROR_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
+RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
+RESPONSE_MODE_STREAMING = "streaming"
+
+# --- Extensions API ----------------------------------------------------------------------------
+EXTENSION_BASE = "/2020-01-01/extension"
+EXTENSION_REGISTER_PATH = "/2020-01-01/extension/register"
+EXTENSION_NEXT_PATH = "/2020-01-01/extension/event/next"
+EXTENSION_INIT_ERROR_PATH = "/2020-01-01/extension/init/error"
+EXTENSION_EXIT_ERROR_PATH = "/2020-01-01/extension/exit/error"
+
+EXTENSION_NAME = "Lambda-Extension-Name"
+EXTENSION_IDENTIFIER = "Lambda-Extension-Identifier"
+EXTENSION_EVENT_IDENTIFIER = "Lambda-Extension-Event-Identifier"
+EXTENSION_ACCEPT_FEATURE = "Lambda-Extension-Accept-Feature"
+EXTENSION_ERROR_TYPE = "Lambda-Extension-Function-Error-Type"
+ACCOUNT_ID_FEATURE = "accountId"
+
+EVENT_INVOKE = "INVOKE"
+EVENT_SHUTDOWN = "SHUTDOWN"
+# Lower case on the wire, whatever the documentation's tables say.
+SHUTDOWN_SPINDOWN = "spindown"
+SHUTDOWN_TIMEOUT = "timeout"
+SHUTDOWN_FAILURE = "failure"
+MAX_EXTENSIONS = 10
+
+# --- Telemetry API -----------------------------------------------------------------------------
+TELEMETRY_PATH = "/2022-07-01/telemetry"
+LOGS_PATH = "/2020-08-15/logs"
+TELEMETRY_SCHEMA_VERSIONS = ("2022-07-01", "2022-12-13", "2025-01-29")
+TELEMETRY_SCHEMA_VERSION = "2025-01-29"
+TELEMETRY_TYPES = ("platform", "function", "extension")
+TELEMETRY_HOSTS = ("sandbox.localdomain", "sandbox")
+# (minimum, maximum, default) of the buffering fields.
+TELEMETRY_MAX_ITEMS = (1000, 10000, 10000)
+TELEMETRY_MAX_BYTES = (262144, 1048576, 262144)
+TELEMETRY_TIMEOUT_MS = (25, 30000, 1000)
+TELEMETRY_NOT_SUPPORTED = "Telemetry.NotSupported"
+TELEMETRY_SUBSCRIPTION_CLOSED = "Telemetry.SubscriptionClosed"
+
+# --- Status codes and error types of AWS's servers -----------------------------------------------
+OK = 200
+ACCEPTED = 202
+BAD_REQUEST = 400
+FORBIDDEN = 403
+GONE = 410
+PAYLOAD_TOO_LARGE = 413
+SERVER_ERROR = 500
+
+INVALID_STATE_TRANSITION = "InvalidStateTransition"
+INVALID_REQUEST_ID = "InvalidRequestID"
+INVALID_RESPONSE_MODE = "InvalidFunctionResponseMode"
+TRUNCATED_REQUEST = "TruncatedHTTPRequest"
+REQUEST_ENTITY_TOO_LARGE = "RequestEntityTooLarge"
+INVALID_REQUEST_FORMAT = "InvalidRequestFormat"
+INVALID_EXTENSION_NAME = "Extension.InvalidExtensionName"
+INVALID_EXTENSION_EVENT = "Extension.InvalidEventType"
+INVALID_EXTENSION_STATE = "Extension.InvalidExtensionState"
+REGISTRATION_CLOSED = "Extension.RegistrationClosed"
+TOO_MANY_EXTENSIONS = "Extension.TooManyExtensions"
+MISSING_EXTENSION_IDENTIFIER = "Extension.MissingExtensionIdentifier"
+INVALID_EXTENSION_IDENTIFIER = "Extension.InvalidExtensionIdentifier"
+UNKNOWN_EXTENSION_IDENTIFIER = "Extension.UnknownExtensionIdentifier"
+MISSING_HEADER = "Extension.MissingHeader"
+
+# Error types that a runtime reports (the first four groups of AWS's Python client).
+FAULT_MARSHAL = "Runtime.MarshalError"
+FAULT_UNMARSHAL = "Runtime.UnmarshalError"
+FAULT_SYNTAX = "Runtime.UserCodeSyntaxError"
+FAULT_HANDLER_NOT_FOUND = "Runtime.HandlerNotFound"
+FAULT_IMPORT_MODULE = "Runtime.ImportModuleError"
+FAULT_BUILTIN_CONFLICT = "Runtime.BuiltInModuleConflict"
+FAULT_MALFORMED_HANDLER = "Runtime.MalformedHandlerName"
+FAULT_CONTEXT = "Runtime.LambdaContextUnmarshalError"
+# Error types that the platform sets.
+FAULT_EXIT = "Runtime.ExitError"
+FAULT_OUT_OF_MEMORY = "Runtime.OutOfMemory"
+FAULT_INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
+FAULT_RUNTIME_UNKNOWN = "Runtime.Unknown"
+FAULT_FUNCTION_UNKNOWN = "Function.Unknown"
+FAULT_RESPONSE_SIZE = "Function.ResponseSizeTooLarge"
+FAULT_SANDBOX_TIMEOUT = "Sandbox.Timedout"
+FAULT_SANDBOX_FAILURE = "Sandbox.Failure"
+FAULT_EXTENSION_CRASH = "Extension.Crash"
+FAULT_EXTENSION_INIT = "Extension.InitError"
+FAULT_EXTENSION_EXIT = "Extension.ExitError"
+FAULT_EXTENSION_LAUNCH = "Extension.LaunchError"
+
+# --- Limits --------------------------------------------------------------------------------------
+# 6 MiB plus 100 bytes: the buffered response limit that the Runtime API enforces.
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024 + 100
+# The X-Ray error cause may have 64 KiB; a margin is left for the JSON around it.
+MAX_XRAY_CAUSE_BYTES = 60 * 1024
+# Go's default limit for a request head, which AWS's server uses.
+MAX_HEAD_BYTES = 1024 * 1024
+INIT_TIMEOUT_MS = 10_000
+SHUTDOWN_BUDGET_MS = 2_000
+SHUTDOWN_BUDGET_INTERNAL_MS = 500
+# AWS's emulator gives the runtime this share of the shutdown budget; the documentation says 300 ms.
+SHUTDOWN_RUNTIME_SHARE_MS = 300
+
+# --- Environment variables ------------------------------------------------------------------------
+ENV_RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
+ENV_HANDLER = "_HANDLER"
+ENV_TASK_ROOT = "LAMBDA_TASK_ROOT"
+ENV_RUNTIME_DIR = "LAMBDA_RUNTIME_DIR"
+ENV_TRACE_ID = "_X_AMZN_TRACE_ID"
+ENV_REGION = "AWS_REGION"
+ENV_DEFAULT_REGION = "AWS_DEFAULT_REGION"
+ENV_EXECUTION_ENV = "AWS_EXECUTION_ENV"
+ENV_FUNCTION_NAME = "AWS_LAMBDA_FUNCTION_NAME"
+ENV_FUNCTION_VERSION = "AWS_LAMBDA_FUNCTION_VERSION"
+ENV_MEMORY_SIZE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+ENV_LOG_GROUP = "AWS_LAMBDA_LOG_GROUP_NAME"
+ENV_LOG_STREAM = "AWS_LAMBDA_LOG_STREAM_NAME"
+ENV_LOG_FORMAT = "AWS_LAMBDA_LOG_FORMAT"
+ENV_LOG_LEVEL = "AWS_LAMBDA_LOG_LEVEL"
+ENV_LOG_FD = "_LAMBDA_TELEMETRY_LOG_FD"
+ENV_INIT_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
+ENV_MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
+
+INIT_ON_DEMAND = "on-demand"
+INIT_PROVISIONED = "provisioned-concurrency"
+INIT_SNAP_START = "snap-start"
+INIT_MANAGED_INSTANCES = "lambda-managed-instances"
+
+ENV_HANDOFF_FILE = "LAMBDASCOPE_HANDOFF_FILE"
+ENV_OTLP_PORT = "LAMBDASCOPE_OTLP_PORT"
+
+# --- Handoff from our runtime to our extension (OTLP/HTTP plus these) -----------------------------
+TRACES_PATH = "/v1/traces"
+METRICS_PATH = "/v1/metrics"
+LOGS_SIGNAL_PATH = "/v1/logs"
+HELLO_PATH = "/lambdascope/v1/hello"
+HANDOFF_HEADER_PREFIX = "lambdascope-"
+HANDOFF_TOKEN = "Lambdascope-Token"  # noqa: S105 - the name of a header, not a secret
+HANDOFF_REQUEST_ID = "Lambdascope-Request-Id"
+HANDOFF_DONE = "Lambdascope-Done"
+DEFAULT_OTLP_PORT = 4318
+CONTENT_TYPE_PROTOBUF = "application/x-protobuf"
+CONTENT_TYPE_JSON = "application/json"

@@ -1,0 +1,282 @@
+"""The messages of the Lambda Runtime API, version 2018-06-01, for both sides.
+
+The runtime encodes requests (`to_request`) and reads responses (`from_response`); a server of the
+API reads requests (`parse_request`) and encodes responses (`to_response`). Payload bytes pass
+untouched. Source: AWS Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
+"""
+
+from __future__ import annotations
+
+from lambdascope.wire import names
+from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.http1 import encode_request, encode_response
+from lambdascope.wire.message import Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_REQUEST_ID = names.REQUEST_ID.lower()
+_DEADLINE_MS = names.DEADLINE_MS.lower()
+_FUNCTION_ARN = names.FUNCTION_ARN.lower()
+_TRACE_ID = names.TRACE_ID.lower()
+_CLIENT_CONTEXT = names.CLIENT_CONTEXT.lower()
+_COGNITO_IDENTITY = names.COGNITO_IDENTITY.lower()
+_TENANT_ID = names.TENANT_ID.lower()
+_INVOCATION_ID = names.INVOCATION_ID.lower()
+_ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
+_XRAY_CAUSE = names.XRAY_ERROR_CAUSE.lower()
+_RESPONSE_MODE = names.RESPONSE_MODE.lower()
+# What a request id is made of on Lambda; anything else is percent-encoded in a path.
+_PATH_SAFE = frozenset("-_.~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Invocation(Message):
+    """One event handed out by `next`.
+
+    `deadline_ms` is Unix time in ms. Optional headers are None when absent or empty, because
+    managed instances send them empty. `headers` keeps all of them, lower case, also the unknown
+    ones.
+    """
+
+    __slots__ = (
+        "body",
+        "client_context",
+        "cognito_identity",
+        "content_type",
+        "deadline_ms",
+        "headers",
+        "invocation_id",
+        "invoked_function_arn",
+        "request_id",
+        "tenant_id",
+        "trace_id",
+    )
+
+    def __init__(self, *, headers: dict[str, str], body: bytes) -> None:
+        get = headers.get
+        self.headers = headers
+        self.body = body
+        self.request_id = get(_REQUEST_ID, "")
+        if not self.request_id:
+            raise RemoteProtocolError(f"next answered without {names.REQUEST_ID}")
+        deadline = get(_DEADLINE_MS, "")
+        try:
+            self.deadline_ms = int(deadline)
+        except ValueError:
+            raise RemoteProtocolError(
+                f"next answered with {names.DEADLINE_MS}: {deadline[:40]!r}"
+            ) from None
+        self.invoked_function_arn = get(_FUNCTION_ARN, "")
+        self.trace_id = get(_TRACE_ID) or None
+        self.client_context = get(_CLIENT_CONTEXT) or None
+        self.cognito_identity = get(_COGNITO_IDENTITY) or None
+        self.tenant_id = get(_TENANT_ID) or None
+        self.invocation_id = get(_INVOCATION_ID) or None
+        self.content_type = get("content-type") or names.CONTENT_TYPE_JSON
+
+    def to_response(self) -> bytes:
+        """The server's answer to `next`."""
+        headers = [(_display(k), v) for k, v in self.headers.items() if k not in _HOP_BY_HOP]
+        return encode_response(names.OK, headers, self.body)
+
+
+_HOP_BY_HOP = frozenset(("content-length", "transfer-encoding", "connection", "date"))
+
+
+def _display(name: str) -> str:
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+class InvocationResponse(Message):
+    """The function's answer, buffered or streamed (`mode` is "" or "streaming")."""
+
+    __slots__ = ("body", "content_type", "invocation_id", "mode", "request_id")
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        body: bytes,
+        content_type: str = names.CONTENT_TYPE_JSON,
+        invocation_id: str | None = None,
+        mode: str = "",
+    ) -> None:
+        self.request_id = request_id
+        self.body = body
+        self.content_type = content_type
+        self.invocation_id = invocation_id
+        self.mode = mode
+
+    def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
+        """The buffered POST. `common` are the headers of every request (Host, User-Agent)."""
+        headers = [*common, ("Content-Type", self.content_type)]
+        if self.invocation_id is not None:
+            headers.append((names.INVOCATION_ID, self.invocation_id))
+        target = f"{names.INVOCATION_PREFIX}{quote(self.request_id)}{names.RESPONSE_SUFFIX}"
+        return encode_request("POST", target, headers, self.body)
+
+
+class InvocationError(Message):
+    """What the runtime posts when the handler failed. `body` is the error JSON."""
+
+    __slots__ = ("body", "content_type", "error_type", "invocation_id", "request_id", "xray_cause")
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        body: bytes,
+        error_type: str = "",
+        xray_cause: str = "",
+        invocation_id: str | None = None,
+        content_type: str = names.CONTENT_TYPE_JSON,
+    ) -> None:
+        self.request_id = request_id
+        self.body = body
+        self.error_type = error_type
+        self.xray_cause = xray_cause
+        self.invocation_id = invocation_id
+        self.content_type = content_type
+
+    def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
+        """The POST. Raises LocalProtocolError when a header would carry a line break."""
+        headers = [*common, ("Content-Type", self.content_type)]
+        if self.error_type:
+            headers.append((names.FUNCTION_ERROR_TYPE, self.error_type))
+        if self.xray_cause:
+            headers.append((names.XRAY_ERROR_CAUSE, self.xray_cause))
+        if self.invocation_id is not None:
+            headers.append((names.INVOCATION_ID, self.invocation_id))
+        target = f"{names.INVOCATION_PREFIX}{quote(self.request_id)}{names.ERROR_SUFFIX}"
+        return encode_request("POST", target, headers, self.body)
+
+
+class InitError(Message):
+    """A failed init (or, with `restore`, a failed restore hook). `body` is the error JSON."""
+
+    __slots__ = ("body", "error_type", "restore", "xray_cause")
+
+    def __init__(
+        self, *, body: bytes, error_type: str = "", xray_cause: str = "", restore: bool = False
+    ) -> None:
+        self.body = body
+        self.error_type = error_type
+        self.xray_cause = xray_cause
+        self.restore = restore
+
+    def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
+        """The POST. Raises LocalProtocolError when a header would carry a line break."""
+        headers = [*common, ("Content-Type", names.CONTENT_TYPE_JSON)]
+        if self.error_type:
+            headers.append((names.FUNCTION_ERROR_TYPE, self.error_type))
+        if self.xray_cause:
+            headers.append((names.XRAY_ERROR_CAUSE, self.xray_cause))
+        target = names.RESTORE_ERROR_PATH if self.restore else names.INIT_ERROR_PATH
+        return encode_request("POST", target, headers, self.body)
+
+
+class Next(Message):
+    """GET next: the runtime is ready for an event (or, with `restore`, to be snapshotted)."""
+
+    __slots__ = ("restore",)
+
+    def __init__(self, *, restore: bool = False) -> None:
+        self.restore = restore
+
+    def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
+        """The GET."""
+        target = names.RESTORE_NEXT_PATH if self.restore else names.NEXT_PATH
+        return encode_request("GET", target, common)
+
+
+RuntimeRequest = Next | InvocationResponse | InvocationError | InitError
+
+
+def parse_request(
+    method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> RuntimeRequest | None:
+    """What a server received, as a message; None when the path or method is not of this API.
+
+    An InvocationResponse keeps the raw mode header in `mode`, so that the server can refuse it.
+    """
+    path = target.partition("?")[0]
+    if method == "GET":
+        if path == names.NEXT_PATH:
+            return Next()
+        return Next(restore=True) if path == names.RESTORE_NEXT_PATH else None
+    if method != "POST":
+        return None
+    error_type = headers.get(_ERROR_TYPE, "")
+    cause = headers.get(_XRAY_CAUSE, "")
+    if path in (names.INIT_ERROR_PATH, names.RESTORE_ERROR_PATH):
+        restore = path == names.RESTORE_ERROR_PATH
+        return InitError(body=body, error_type=error_type, xray_cause=cause, restore=restore)
+    if not path.startswith(names.INVOCATION_PREFIX):
+        return None
+    raw_id, _, kind = path[len(names.INVOCATION_PREFIX) :].partition("/")
+    request_id = unquote(raw_id)
+    content_type = headers.get("content-type", "")
+    nonce = headers.get(_INVOCATION_ID) or None
+    if request_id and kind == "response":
+        mode = headers.get(_RESPONSE_MODE, "")
+        return InvocationResponse(
+            request_id=request_id,
+            body=body,
+            content_type=content_type,
+            invocation_id=nonce,
+            mode=mode,
+        )
+    if request_id and kind == "error":
+        return InvocationError(
+            request_id=request_id,
+            body=body,
+            error_type=error_type,
+            xray_cause=cause,
+            invocation_id=nonce,
+            content_type=content_type,
+        )
+    return None
+
+
+def quote(text: str) -> str:
+    """Percent-encode what is not safe in a path segment."""
+    if _PATH_SAFE.issuperset(text):
+        return text
+    return "".join(
+        chr(b) if chr(b) in _PATH_SAFE else f"%{b:02X}" for b in text.encode("utf-8", "replace")
+    )
+
+
+def unquote(text: str) -> str:
+    """Undo `quote`; malformed escapes stay as they are."""
+    if "%" not in text:
+        return text
+    out = bytearray()
+    raw = text.encode("utf-8", "replace")
+    i = 0
+    while i < len(raw):
+        if raw[i] == 0x25 and _is_hex(raw[i + 1 : i + 3]):
+            out.append(int(raw[i + 1 : i + 3], 16))
+            i += 3
+        else:
+            out.append(raw[i])
+            i += 1
+    return out.decode("utf-8", "replace")
+
+
+def _is_hex(pair: bytes) -> bool:
+    return len(pair) == 2 and all(b in b"0123456789abcdefABCDEF" for b in pair)
+
+
+def status_response(status: int) -> bytes:
+    """The server's 202 (or other success) with AWS's body."""
+    return encode_response(status, (("Content-Type", "application/json"),), b'{"status":"OK"}\n')
+
+
+def error_response(status: int, error_type: str, message: str) -> bytes:
+    """The server's error answer, in the shape of AWS's Runtime and Extensions APIs."""
+    import json
+
+    body = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+    return encode_response(status, (("Content-Type", "application/json"),), body)
