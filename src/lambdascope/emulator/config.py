@@ -1,0 +1,65 @@
+"""What one emulated function is: values only, made by the command line or a test.
+
+Nothing here reads a file or the environment of the emulator. Limits and defaults are those of a new
+function on Lambda (AWS Lambda developer guide, "Lambda quotas" and "Configure Lambda functions").
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from lambdascope.wire.names import INIT_ON_DEMAND, INIT_TIMEOUT_MS
+
+TELEMETRY_ON = "on"
+TELEMETRY_UNSUPPORTED = "unsupported"  # 202 with Telemetry.NotSupported, as AWS's emulator
+TELEMETRY_MISSING = "missing"  # 404, as images from before the Telemetry API
+
+LOG_TEXT = "Text"
+LOG_JSON = "JSON"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionConfig:
+    """One function.
+
+    `runtime` is the argv of a foreign runtime, in which "{handler}" is replaced; empty means our
+    own, started with `python`. `variables` are the user's environment variables. `extensions` are
+    paths of executables. `telemetry` is one of the TELEMETRY_ constants. With `freeze` the
+    processes are stopped between invocations; with `memory_limit` they are killed when they use
+    more than `memory_mb` together.
+    """
+
+    handler: str
+    task_root: str
+    runtime: tuple[str, ...] = ()
+    python: str = sys.executable
+    function_name: str = "function"
+    version: str = "$LATEST"
+    memory_mb: int = 128
+    timeout_ms: int = 3000
+    region: str = "us-east-1"
+    account_id: str = "123456789012"
+    variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    extensions: tuple[str, ...] = ()
+    own_extension: bool = True
+    telemetry: str = TELEMETRY_ON
+    init_timeout_ms: int = INIT_TIMEOUT_MS
+    init_type: str = INIT_ON_DEMAND
+    freeze: bool = True
+    memory_limit: bool = True
+    log_format: str = LOG_TEXT
+
+    @property
+    def function_arn(self) -> str:
+        """The unqualified ARN of the function."""
+        return f"arn:aws:lambda:{self.region}:{self.account_id}:function:{self.function_name}"
+
+    @property
+    def runtime_argv(self) -> tuple[str, ...]:
+        """The command line of the runtime."""
+        if not self.runtime:
+            return (self.python, "-m", "lambdascope", self.handler)
+        return tuple(part.replace("{handler}", self.handler) for part in self.runtime)
