@@ -46,15 +46,24 @@ def split_address(address: str, *, default_port: int = 80) -> tuple[str, int]:
 class Connection:
     """A connection that opens itself when first used and again after it was lost.
 
-    `connect_timeout` and the time-outs of `receive` are seconds; None waits for ever.
+    `connect_timeout`, `io_timeout` (of each send and each read) and the time-out of `receive` are
+    seconds; None waits for ever.
     """
 
-    __slots__ = ("_connect_timeout", "_host", "_port", "_socket")
+    __slots__ = ("_connect_timeout", "_host", "_io_timeout", "_port", "_socket")
 
-    def __init__(self, host: str, port: int, *, connect_timeout: float = 1.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        connect_timeout: float = 1.0,
+        io_timeout: float | None = None,
+    ) -> None:
         self._host = host
         self._port = port
         self._connect_timeout = connect_timeout
+        self._io_timeout = io_timeout
         self._socket: socket | None = None
 
     @property
@@ -70,7 +79,7 @@ class Connection:
             try:
                 sock.settimeout(self._connect_timeout)
                 sock.connect(address)
-                sock.settimeout(None)
+                sock.settimeout(self._io_timeout)
                 sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             except BaseException:
                 sock.close()
@@ -112,9 +121,7 @@ class Connection:
                 return self._receive(sock, sock.recv(_RECV_BYTES), None)
             deadline = monotonic() + timeout
             sock.settimeout(timeout)
-            answer = self._receive(sock, sock.recv(_RECV_BYTES), deadline)
-            sock.settimeout(None)
-            return answer
+            return self._receive(sock, sock.recv(_RECV_BYTES), deadline)
         except TimeoutError:
             self._lost(f"no whole answer within {timeout} s")
         except OSError as error:
@@ -122,6 +129,9 @@ class Connection:
         except RemoteProtocolError as error:
             self.close()
             raise RemoteProtocolError(f"{self._host}:{self._port} sent: {error}") from None
+        finally:
+            if timeout is not None and self._socket is sock:
+                sock.settimeout(self._io_timeout)
 
     def exchange(self, data: bytes, *, timeout: float | None = None) -> tuple[Head, bytes]:
         """Send a request and receive its response."""
