@@ -1,0 +1,95 @@
+"""The Runtime API as the loop needs it: next, and posting an outcome, with every status code's
+rule.
+
+Status rules (AWS Lambda developer guide, "Using the Lambda runtime API"): 400, 410 and 413 on a
+post mean that the platform has already decided about this invocation, so go on; 403 means the state
+machine disagrees, and the next `next` tells; 500, or anything but 200 on next, cannot be recovered.
+"""
+
+from __future__ import annotations
+
+from lambdascope.transport.connection import Connection, ConnectionLost
+from lambdascope.wire import names
+from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.runtime_api import Invocation, Next
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdascope.wire.runtime_api import InitError, InvocationError, InvocationResponse
+
+# The answer to a post is a few bytes from the same host; more than this is a platform that is gone.
+_POST_TIMEOUT_S = 30.0
+
+
+class RuntimeApiError(Exception):
+    """The Runtime API cannot be used any more; the text is one line for a person."""
+
+
+class RuntimeApi:
+    """Client of one Runtime API endpoint, over one keep-alive connection."""
+
+    __slots__ = ("_address", "_connection", "_headers", "_next")
+
+    def __init__(self, host: str, port: int, user_agent: str) -> None:
+        self._address = f"{host}:{port}"
+        self._connection = Connection(host, port)
+        self._headers = (("Host", self._address), ("User-Agent", user_agent))
+        self._next = Next().to_request(self._headers)
+
+    def next(self) -> Invocation:
+        """Wait for the next event, for ever. Raises RuntimeApiError.
+
+        The environment may be frozen for hours in here. When the connection broke meanwhile, asking
+        again is safe: a platform that has handed the event out already hands it out again.
+        """
+        try:
+            try:
+                head, body = self._connection.exchange(self._next)
+            except ConnectionLost:
+                head, body = self._connection.exchange(self._next)
+            if head.status == names.OK:
+                return Invocation(headers=head.headers, body=body)
+        except (ConnectionLost, RemoteProtocolError) as error:
+            raise RuntimeApiError(f"Runtime API, next: {error}") from None
+        raise RuntimeApiError(
+            f"Runtime API at {self._address} answered {head.status} to next: {_shown(body)}"
+        )
+
+    def post(self, message: InvocationResponse | InvocationError) -> tuple[int, str]:
+        """Post the outcome of an invocation: status (0 = unknown) and a line to say, if any.
+
+        Raises RuntimeApiError when the platform answered 500, or answered garbage.
+        """
+        request = message.to_request(self._headers)
+        try:
+            try:
+                head, body = self._connection.exchange(request, timeout=_POST_TIMEOUT_S)
+            except ConnectionLost as error:
+                if error.sent:
+                    # It may have been accepted; a second post could only be refused.
+                    return 0, f"lost the Runtime API while posting {message.request_id}: {error}"
+                head, body = self._connection.exchange(request, timeout=_POST_TIMEOUT_S)
+        except (ConnectionLost, RemoteProtocolError) as error:
+            raise RuntimeApiError(f"Runtime API, post: {error}") from None
+        if head.status == names.ACCEPTED:
+            return head.status, ""
+        said = f"Runtime API answered {head.status} for {message.request_id}: {_shown(body)}"
+        if head.status >= names.SERVER_ERROR:
+            raise RuntimeApiError(said)
+        return head.status, said
+
+    def post_init_error(self, message: InitError) -> str:
+        """Report a failed init; a line to say when that was not accepted. Never raises."""
+        try:
+            head, body = self._connection.exchange(
+                message.to_request(self._headers), timeout=_POST_TIMEOUT_S
+            )
+        except (ConnectionLost, RemoteProtocolError) as error:
+            return f"Runtime API, init/error: {error}"
+        if head.status == names.ACCEPTED:
+            return ""
+        return f"Runtime API answered {head.status} to init/error: {_shown(body)}"
+
+
+def _shown(body: bytes) -> str:
+    return body[:200].decode("utf-8", "replace").strip() or "(empty)"

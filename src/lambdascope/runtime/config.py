@@ -1,0 +1,136 @@
+"""The runtime's configuration: every variable it reads, read here and nowhere else.
+
+`RuntimeConfig.from_env` takes a mapping and has no side effects. Sources: AWS Lambda developer
+guide, "Defined runtime environment variables"; OpenTelemetry specification, "Environment Variable
+Specification" and "Resource SDK" (OTEL_RESOURCE_ATTRIBUTES is percent-encoded).
+"""
+
+from __future__ import annotations
+
+from lambdascope.transport.connection import split_address
+from lambdascope.wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+XRAY_PARENT = "parent"
+XRAY_LINK = "link"
+# AWS's Python client stops escaping non-ASCII characters from 3.12 on, by the name of the image.
+_RAW_UNICODE_ENVS = tuple(f"AWS_Lambda_python3.{minor}" for minor in (12, 13, 14, 15))
+
+
+class ConfigError(Exception):
+    """The environment is not one that a runtime can run in; the text is one line for a person."""
+
+
+class RuntimeConfig:
+    """What the environment says. Values only; strings are as AWS gives them.
+
+    `memory_limit_in_mb` stays text, because AWS's context object has it so. `problems` are lines
+    that a person should read once.
+    """
+
+    def __init__(self, environ: Mapping[str, str], handler: str) -> None:
+        get = environ.get
+        self.handler = handler
+        self.api_host, self.api_port = _api_address(environ)
+        self.task_root = get(names.ENV_TASK_ROOT, "")
+        self.function_name = get(names.ENV_FUNCTION_NAME)
+        self.function_version = get(names.ENV_FUNCTION_VERSION)
+        self.memory_limit_in_mb = get(names.ENV_MEMORY_SIZE)
+        self.log_group_name = get(names.ENV_LOG_GROUP)
+        self.log_stream_name = get(names.ENV_LOG_STREAM)
+        self.region = get(names.ENV_REGION, "")
+        self.init_type = get(names.ENV_INIT_TYPE, names.INIT_ON_DEMAND)
+        self.ensure_ascii = get(names.ENV_EXECUTION_ENV) not in _RAW_UNICODE_ENVS
+        self.json_logs = get(names.ENV_LOG_FORMAT, "").upper() == "JSON"
+        self.log_level = get(names.ENV_LOG_LEVEL, "").upper()
+        self.log_fd = _whole_number(get(names.ENV_LOG_FD))
+        self.problems: list[str] = []
+        self._read_telemetry(environ)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], argv: list[str]) -> RuntimeConfig:
+        """Read it. The handler is the first argument, else _HANDLER. Raises ConfigError."""
+        handler = argv[1] if len(argv) > 1 else environ.get(names.ENV_HANDLER, "")
+        return cls(environ, handler)
+
+    def _read_telemetry(self, environ: Mapping[str, str]) -> None:
+        get = environ.get
+        off = get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+        self.record_spans = not off and get("OTEL_TRACES_EXPORTER", "").strip() != "none"
+        self.time_imports = self.record_spans and get("LAMBDASCOPE_IMPORTS", "") != "0"
+        self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
+        self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
+        self.wants_export = bool(
+            get("OTEL_EXPORTER_OTLP_ENDPOINT") or get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        )
+        self.xray_policy = self._xray_policy(environ)
+        self.service_name = get("OTEL_SERVICE_NAME", "")
+        self.resource_attributes = self._resource_attributes(get("OTEL_RESOURCE_ATTRIBUTES", ""))
+
+    def _xray_policy(self, environ: Mapping[str, str]) -> str:
+        """Whether the X-Ray header may be the parent: only where X-Ray is the backend.
+
+        Its parent is a segment that lives in X-Ray alone, so a trace elsewhere would look broken
+        (OpenTelemetry semantic conventions, "Instrumenting AWS Lambda", active tracing).
+        """
+        chosen = environ.get("LAMBDASCOPE_XRAY", "").strip().lower()
+        if chosen in (XRAY_PARENT, XRAY_LINK):
+            return chosen
+        if chosen:
+            self.problems.append(
+                f"LAMBDASCOPE_XRAY={chosen[:40]!r} is not known: use parent or link; link is taken"
+            )
+            return XRAY_LINK
+        endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "") or environ.get(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", ""
+        )
+        to_xray = endpoint.startswith("https://xray.") and ".amazonaws.com" in endpoint
+        asked = "xray-lambda" in environ.get("OTEL_PROPAGATORS", "")
+        return XRAY_PARENT if to_xray or asked else XRAY_LINK
+
+    def _resource_attributes(self, text: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for pair in text.split(","):
+            key, equals, value = pair.partition("=")
+            if equals and key.strip():
+                found[percent_decode(key.strip())] = percent_decode(value.strip())
+            elif pair.strip():
+                self.problems.append(
+                    f"OTEL_RESOURCE_ATTRIBUTES: {pair.strip()[:60]!r} is not key=value; left out"
+                )
+        return found
+
+
+def _api_address(environ: Mapping[str, str]) -> tuple[str, int]:
+    address = environ.get(names.ENV_RUNTIME_API, "")
+    if not address:
+        raise ConfigError(
+            f"{names.ENV_RUNTIME_API} is not set: python -m lambdascope runs inside Lambda. "
+            "To run a handler on this machine: lambdascope invoke app.handler"
+        )
+    try:
+        return split_address(address)
+    except ValueError as error:
+        raise ConfigError(f"{names.ENV_RUNTIME_API}: {error}") from None
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def percent_decode(text: str) -> str:
+    """Undo percent-encoding; malformed escapes and bytes that are no UTF-8 stay readable."""
+    if "%" not in text:
+        return text
+    head, *parts = text.encode().split(b"%")
+    out = bytearray(head)
+    for part in parts:
+        try:
+            out.append(int(part[:2], 16) if len(part) >= 2 else -1)
+            out += part[2:]
+        except ValueError:
+            out += b"%" + part
+    return out.decode("utf-8", "replace")

@@ -1,0 +1,152 @@
+"""The context object that a handler gets, and the invocation that is current.
+
+Attribute names, types and texts are those of AWS's Python client (awslambdaric), because loggers,
+tracers and tests read them, also through `vars(context)`: hence ordinary attributes and no slots.
+The remaining time comes from a monotonic deadline, so that a step of the wall clock cannot change
+it.
+"""
+
+from __future__ import annotations
+
+from _contextvars import ContextVar
+from time import monotonic, time
+
+from lambdascope.runtime.faults import Fault
+from lambdascope.wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.wire.runtime_api import Invocation
+
+# The invocation whose code is running. Logs and outbound headers are to read this, not a global.
+current_invocation: ContextVar[Invocation | None] = ContextVar(
+    "lambdascope_invocation", default=None
+)
+
+_W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+
+
+class _Described:
+    """Text form of AWS's classes: Name([field=value,...])."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        fields = ",".join(f"{name}={getattr(self, name)}" for name in self.__slots__)
+        return f"{type(self).__name__}([{fields}])"
+
+
+class CognitoIdentity(_Described):
+    """Always there; both fields are None without a Cognito identity."""
+
+    __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.cognito_identity_id = fields.get("cognitoIdentityId")
+        self.cognito_identity_pool_id = fields.get("cognitoIdentityPoolId")
+
+
+class Client(_Described):
+    """The mobile client of a client context; missing fields are None."""
+
+    __slots__ = (
+        "app_package_name",
+        "app_title",
+        "app_version_code",
+        "app_version_name",
+        "installation_id",
+    )
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        for name in self.__slots__:
+            setattr(self, name, fields.get(name))
+
+
+class ClientContext(_Described):
+    """What the caller sent as client context; missing fields are None."""
+
+    __slots__ = ("client", "custom", "env")
+
+    def __init__(self, fields: dict[str, object]) -> None:
+        self.custom = fields.get("custom")
+        self.env = fields.get("env")
+        client = fields.get("client")
+        self.client = Client(client) if isinstance(client, dict) else client
+
+
+class LambdaContext:
+    """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py."""
+
+    def __init__(
+        self, invocation: Invocation, config: RuntimeConfig, write: Callable[[str], None]
+    ) -> None:
+        self.aws_request_id = invocation.request_id
+        self.log_group_name = config.log_group_name
+        self.log_stream_name = config.log_stream_name
+        self.function_name = config.function_name
+        self.memory_limit_in_mb = config.memory_limit_in_mb
+        self.function_version = config.function_version
+        self.invoked_function_arn = invocation.invoked_function_arn
+        self.tenant_id = invocation.tenant_id
+        self.client_context: ClientContext | None = None
+        self._w3c: dict[str, str] = {}
+        if invocation.client_context is not None:
+            self._read_client_context(invocation.client_context)
+        identity: dict[str, object] = {}
+        if invocation.cognito_identity is not None:
+            identity = _json_header(invocation.cognito_identity, "Cognito Identity")
+        self.identity = CognitoIdentity(identity)
+        self._epoch_deadline_time_in_ms = invocation.deadline_ms
+        self._monotonic_deadline = monotonic() + invocation.deadline_ms / 1000 - time()
+        self._write = write
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends this invocation; 0 after that."""
+        left = int((self._monotonic_deadline - monotonic()) * 1000)
+        return left if left > 0 else 0
+
+    def w3c(self) -> dict[str, str]:
+        """W3C trace fields that the caller sent in the client context (may be empty)."""
+        return dict(self._w3c)
+
+    def log(self, msg: object) -> None:
+        """Write text to the function's log as it is, without a line end."""
+        self._write(str(msg))
+
+    def __repr__(self) -> str:
+        shown = (
+            "aws_request_id",
+            "log_group_name",
+            "log_stream_name",
+            "function_name",
+            "memory_limit_in_mb",
+            "function_version",
+            "invoked_function_arn",
+            "client_context",
+            "identity",
+            "tenant_id",
+        )
+        return f"LambdaContext([{','.join(f'{name}={getattr(self, name)}' for name in shown)}])"
+
+    def _read_client_context(self, text: str) -> None:
+        fields = _json_header(text, "Client Context")
+        w3c = fields.pop("w3c", None)
+        if isinstance(w3c, dict):
+            pairs = ((name, w3c.get(name)) for name in _W3C_FIELDS)
+            self._w3c = {name: value for name, value in pairs if isinstance(value, str)}
+        self.client_context = ClientContext(fields)
+
+
+def _json_header(text: str, what: str) -> dict[str, object]:
+    import json
+
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Fault(names.FAULT_CONTEXT, f"Unable to parse {what} JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise Fault(names.FAULT_CONTEXT, f"Unable to parse {what} JSON: not an object")
+    return fields

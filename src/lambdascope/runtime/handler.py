@@ -1,0 +1,80 @@
+"""From "module.function" to a callable, with AWS's error types.
+
+`bootstrap` calls this once in init. Rules and texts of the errors are those of awslambdaric
+(bootstrap.py, _get_handler): split at the last dot, "/" reads as ".", no built-in modules. What AWS
+leaves out is added: the traceback of a failed import stays on the fault as its cause.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lambdascope.runtime.faults import Fault, text_of
+from lambdascope.wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdascope.runtime.context import LambdaContext
+
+    Handler = Callable[[object, LambdaContext], object]
+
+
+def split_handler(handler: str) -> tuple[str, str]:
+    """Module and function. Raises Fault (Runtime.MalformedHandlerName)."""
+    module, dot, function = handler.rpartition(".")
+    if not dot:
+        reason = "not enough values to unpack (expected 2, got 1)"
+        raise Fault(names.FAULT_MALFORMED_HANDLER, f"Bad handler '{handler}': {reason}")
+    return module, function
+
+
+def load_handler(handler: str) -> Handler:
+    """Import the module and look the function up.
+
+    Raises Fault with AWS's types for a bad name, a missing module, a syntax error or a missing
+    function; any other exception of the user's module passes through as it is.
+    """
+    module_name, function_name = split_handler(handler)
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise Fault(
+            names.FAULT_BUILTIN_CONFLICT,
+            f"Cannot use built-in module {module_name} as a handler module",
+        )
+    try:
+        module = _import(module_name.replace("/", "."))
+    except ImportError as error:
+        raise Fault(
+            names.FAULT_IMPORT_MODULE,
+            f"Unable to import module '{module_name}': {text_of(error)}",
+        ) from _with_trace(error)
+    except SyntaxError as error:
+        where = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
+        raise Fault(
+            names.FAULT_SYNTAX,
+            f"Syntax error in module '{module_name}': {text_of(error)}",
+            [where],
+        ) from None
+    try:
+        found: Handler = getattr(module, function_name)
+    except AttributeError:
+        raise Fault(
+            names.FAULT_HANDLER_NOT_FOUND,
+            f"Handler '{function_name}' missing on module '{module_name}'",
+        ) from None
+    return found
+
+
+def _import(name: str) -> object:
+    # What importlib.import_module does, without importing importlib.
+    __import__(name)
+    return sys.modules[name]
+
+
+def _with_trace(error: ImportError) -> ImportError | None:
+    """The cause to keep: None when the module itself is missing, which the message says already."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+        tb = tb.tb_next
+    return error if tb is not None else None

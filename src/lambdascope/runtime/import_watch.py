@@ -1,0 +1,78 @@
+"""Calls back when a named module is first imported, and costs one look-up per import until then.
+
+A finder at the front of `sys.meta_path`. The runtime uses it to set up `logging` for functions that
+import it, instead of importing it for all (about 11 ms of a cold start).
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    Callback = Callable[[ModuleType], None]
+
+
+class ImportWatch:
+    """A meta-path finder that hands every search on, and wraps the loader of watched modules."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, Callback] = {}
+
+    def install(self) -> None:
+        """Put it in front of the other finders."""
+        sys.meta_path.insert(0, self)
+
+    def when_imported(self, name: str, callback: Callback) -> None:
+        """Call once after the module's code has run; at once when it is loaded already."""
+        module = sys.modules.get(name)
+        if module is not None:
+            callback(module)
+        else:
+            self._callbacks[name] = callback
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec that the other finders give, with its loader wrapped when it is watched."""
+        callback = self._callbacks.pop(name, None)
+        if callback is None:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self:
+                find = getattr(finder, "find_spec", None)
+                spec = find(name, path, target) if find is not None else None
+                if spec is not None:
+                    if hasattr(spec.loader, "exec_module"):
+                        spec.loader = _Loader(spec.loader, callback)
+                    found: ModuleSpec = spec
+                    return found
+        self._callbacks[name] = callback
+        return None
+
+
+class _Loader:
+    """Runs the real loader, then the callback; afterwards nothing points here any more."""
+
+    def __init__(self, loader: object, callback: Callback) -> None:
+        self._loader = loader
+        self._callback = callback
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType | None = self._loader.create_module(spec)  # type: ignore[attr-defined]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        if spec is not None:
+            spec.loader = self._loader  # type: ignore[assignment]  # the finder's own loader
+        module.__loader__ = self._loader  # type: ignore[assignment]  # the finder's own loader
+        self._loader.exec_module(module)  # type: ignore[attr-defined]
+        self._callback(module)

@@ -1,0 +1,233 @@
+"""The runtime's own spans: init with its parts, invoke, report; plain records, no SDK.
+
+The loop notes times; spans are made from them after the response has been posted. All three phases
+of a first invocation are one trace: init and report are children of the invoke span. An init that
+Lambda ran ahead of time (provisioned, managed instances, or long before) is a trace of its own,
+which the first invocation links to.
+"""
+
+from __future__ import annotations
+
+import sys
+from os import urandom
+
+from lambdascope import __version__
+from lambdascope.otlp import names
+from lambdascope.otlp.encode import TraceEncoder
+from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.runtime.trace_parent import TraceParent
+from lambdascope.wire.names import INIT_ON_DEMAND
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdascope.clock import Clock
+    from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.faults import ErrorReport
+    from lambdascope.runtime.init_phase import InitPhase
+    from lambdascope.wire.runtime_api import Invocation
+
+# Lambda hands an on-demand event out right after init; later than this, init was proactive.
+_PROACTIVE_NS = 10_000_000_000
+
+
+class InvokeTimes:
+    """What the loop notes of one invocation. Times are monotonic ns, remaining times ms."""
+
+    __slots__ = (
+        "invocation",
+        "received_ns",
+        "remaining_end_ms",
+        "remaining_start_ms",
+        "reported_ns",
+        "response_size",
+        "returned_ns",
+        "status_code",
+        "trigger",
+    )
+
+    def __init__(self, invocation: Invocation, received_ns: int) -> None:
+        self.invocation = invocation
+        self.received_ns = received_ns
+        self.returned_ns = 0
+        self.reported_ns = 0
+        self.remaining_start_ms = 0
+        self.remaining_end_ms = 0
+        self.response_size = 0
+        self.status_code = 0
+        self.trigger = names.FAAS_TRIGGER_OTHER
+
+
+class Phases:
+    """Makes and encodes the spans of one execution environment."""
+
+    def __init__(self, config: RuntimeConfig, clock: Clock, init: InitPhase) -> None:
+        self._config = config
+        self._clock = clock
+        self._init: InitPhase | None = init
+        self._name = config.function_name or "function"
+        self._arn = ""
+        self._arn_attributes: dict[str, object] = {}
+        self._encoder = TraceEncoder(
+            resource=resource_attributes(config),
+            scope_name=names.SCOPE_RUNTIME,
+            scope_version=__version__,
+            schema_url=names.SCHEMA_URL,
+        )
+
+    def finished(self, times: InvokeTimes, error: ErrorReport | None) -> tuple[bytes, int]:
+        """The OTLP body of an invocation that has been reported, and its number of spans."""
+        parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        invoke = self._invoke_span(times, parent, error)
+        spans = [invoke, self._report_span(times, invoke, failed=error is not None)]
+        if self._init is not None:
+            spans += self._first_spans(self._init, invoke, times)
+            self._init = None
+        return self._encoder.encode(spans), len(spans)
+
+    def cut_short(self, times: InvokeTimes, error_type: str, message: str) -> tuple[bytes, int]:
+        """The OTLP body of an invocation whose handler has not returned."""
+        parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        times.returned_ns = self._clock.now_ns() - self._clock.offset_ns
+        span = self._invoke_span(times, parent, None)
+        span.status_code = names.STATUS_ERROR
+        span.status_message = message
+        span.attributes[names.ERROR_TYPE] = error_type
+        spans = [span]
+        if self._init is not None:
+            spans += self._first_spans(self._init, span, times)
+            self._init = None
+        return self._encoder.encode(spans), len(spans)
+
+    def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
+        """The OTLP body of an init that no invocation will follow."""
+        assert self._init is not None  # noqa: S101 - called once, instead of `finished`
+        spans = self._init.spans(self._clock, trace_id=urandom(16), parent_span_id=b"")
+        _mark(spans[0], error)
+        return self._encoder.encode(spans), len(spans)
+
+    def _invoke_span(
+        self, times: InvokeTimes, parent: TraceParent, error: ErrorReport | None
+    ) -> Span:
+        offset = self._clock.offset_ns
+        invocation = times.invocation
+        attributes: dict[str, object] = {
+            names.FAAS_TRIGGER: times.trigger,
+            names.FAAS_INVOCATION_ID: invocation.request_id,
+            names.FAAS_COLDSTART: self._init is not None,
+            **self._about_arn(invocation.invoked_function_arn),
+            names.LAMBDASCOPE_DEADLINE_MS: invocation.deadline_ms,
+            names.LAMBDASCOPE_REMAINING_START_MS: times.remaining_start_ms,
+            names.LAMBDASCOPE_REMAINING_END_MS: times.remaining_end_ms,
+        }
+        if parent.xray_trace_id:
+            attributes[names.AWS_XRAY_TRACE_ID] = parent.xray_trace_id
+        if invocation.tenant_id is not None:
+            attributes[names.LAMBDASCOPE_TENANT_ID] = invocation.tenant_id
+        span = Span(
+            name=self._name,
+            trace_id=parent.trace_id,
+            span_id=urandom(8),
+            parent_span_id=parent.parent_span_id,
+            kind=names.KIND_SERVER,
+            start_ns=times.received_ns + offset,
+            end_ns=times.returned_ns + offset,
+            attributes=attributes,
+            links=parent.links,
+            flags=parent.flags,
+        )
+        if error is not None:
+            _mark(span, error)
+        return span
+
+    def _report_span(self, times: InvokeTimes, invoke: Span, *, failed: bool) -> Span:
+        offset = self._clock.offset_ns
+        mode = names.RESPONSE_MODE_ERROR if failed else names.RESPONSE_MODE_BUFFERED
+        return Span(
+            name=f"{names.SPAN_REPORT_FUNCTION_PREFIX}{self._name}",
+            trace_id=invoke.trace_id,
+            span_id=urandom(8),
+            parent_span_id=invoke.span_id,
+            start_ns=times.returned_ns + offset,
+            end_ns=times.reported_ns + offset,
+            attributes={
+                names.FAAS_INVOCATION_ID: times.invocation.request_id,
+                names.LAMBDASCOPE_RESPONSE_SIZE: times.response_size,
+                names.LAMBDASCOPE_RESPONSE_MODE: mode,
+                names.LAMBDASCOPE_RESPONSE_STATUS_CODE: times.status_code,
+            },
+        )
+
+    def _first_spans(self, init: InitPhase, invoke: Span, times: InvokeTimes) -> list[Span]:
+        """Init and its parts, and what the first invocation imported."""
+        waited_ns = times.received_ns - init.ended_ns
+        if self._config.init_type == INIT_ON_DEMAND and waited_ns < _PROACTIVE_NS:
+            trace_id, parent = invoke.trace_id, invoke.span_id
+            spans = init.spans(self._clock, trace_id=trace_id, parent_span_id=parent)
+        else:
+            spans = init.spans(self._clock, trace_id=urandom(16), parent_span_id=b"")
+            invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
+        return spans + init.late_imports(self._clock, invoke)
+
+    def _about_arn(self, arn: str) -> dict[str, object]:
+        if arn != self._arn:
+            self._arn = arn
+            self._arn_attributes = arn_attributes(arn, self._config.function_version or "")
+        return self._arn_attributes
+
+
+def _mark(span: Span, error: ErrorReport) -> None:
+    """Record a failure as the conventions ask: status, error.type and an exception event."""
+    span.status_code = names.STATUS_ERROR
+    span.status_message = error.message
+    span.attributes[names.ERROR_TYPE] = error.name
+    exception: dict[str, object] = {
+        names.EXCEPTION_TYPE: error.name,
+        names.EXCEPTION_MESSAGE: error.message,
+        names.EXCEPTION_STACKTRACE: error.stack_text(),
+    }
+    event = Event(name=names.EVENT_EXCEPTION, time_ns=span.end_ns, attributes=exception)
+    span.events.append(event)
+
+
+def arn_attributes(arn: str, version: str) -> dict[str, object]:
+    """Account, resource id (alias replaced by the version) and the ARN as it was invoked."""
+    if not arn:
+        return {}
+    found: dict[str, object] = {names.AWS_LAMBDA_INVOKED_ARN: arn}
+    parts = arn.split(":")
+    if len(parts) >= 7 and parts[0] == "arn":
+        found[names.CLOUD_ACCOUNT_ID] = parts[4]
+        qualified = [*parts[:7], version] if len(parts) > 7 and version else parts[:8]
+        found[names.CLOUD_RESOURCE_ID] = ":".join(qualified)
+    return found
+
+
+def resource_attributes(config: RuntimeConfig) -> dict[str, object]:
+    """The resource: FaaS and cloud conventions first, the user's OTEL_* values over them."""
+    version = sys.version_info
+    known: dict[str, object] = {
+        names.CLOUD_PROVIDER: names.CLOUD_PROVIDER_AWS,
+        names.CLOUD_PLATFORM: names.CLOUD_PLATFORM_AWS_LAMBDA,
+        names.CLOUD_REGION: config.region,
+        names.FAAS_NAME: config.function_name,
+        names.FAAS_VERSION: config.function_version,
+        names.FAAS_INSTANCE: config.log_stream_name,
+        names.SERVICE_NAME: config.function_name or "unknown_service",
+        names.SERVICE_INSTANCE_ID: config.log_stream_name,
+        names.PROCESS_RUNTIME_NAME: sys.implementation.name,
+        names.PROCESS_RUNTIME_VERSION: f"{version.major}.{version.minor}.{version.micro}",
+        names.TELEMETRY_SDK_LANGUAGE: names.TELEMETRY_SDK_LANGUAGE_PYTHON,
+        names.TELEMETRY_SDK_NAME: names.TELEMETRY_SDK_NAME_LAMBDASCOPE,
+        names.TELEMETRY_SDK_VERSION: __version__,
+    }
+    memory = config.memory_limit_in_mb
+    if memory and memory.isdigit():
+        known[names.FAAS_MAX_MEMORY] = int(memory) * 1024 * 1024
+    if config.log_group_name:
+        known[names.AWS_LOG_GROUP_NAMES] = [config.log_group_name]
+    if config.log_stream_name:
+        known[names.AWS_LOG_STREAM_NAMES] = [config.log_stream_name]
+    known.update(config.resource_attributes)
+    if config.service_name:
+        known[names.SERVICE_NAME] = config.service_name
+    return {key: value for key, value in known.items() if value}
