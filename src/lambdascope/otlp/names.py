@@ -1,0 +1,137 @@
+"""Every name and number of OpenTelemetry that lambdascope emits, typed once.
+
+The runtime, the extension, the dashboards and the tests take them from here and never spell one
+out. A constant for an official attribute has the name that the semantic conventions' generated
+constants give it, and a test holds its value equal to theirs. Our own attributes start with
+``lambdascope.``. This module must not know how or when a span is made, and it imports nothing.
+"""
+
+from __future__ import annotations
+
+# OpenTelemetry semantic conventions 1.44.0: the schema that the names below follow.
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
+
+# Instrumentation scope of the spans that the runtime records by itself.
+SCOPE_RUNTIME = "lambdascope.runtime"
+
+# OpenTelemetry protocol, trace.proto: Span.SpanKind.
+KIND_UNSPECIFIED = 0
+KIND_INTERNAL = 1
+KIND_SERVER = 2
+KIND_CLIENT = 3
+KIND_PRODUCER = 4
+KIND_CONSUMER = 5
+
+# OpenTelemetry protocol, trace.proto: Status.StatusCode.
+STATUS_UNSET = 0
+STATUS_OK = 1
+STATUS_ERROR = 2
+
+# OpenTelemetry protocol, trace.proto: SpanFlags. The low eight bits are the W3C trace flags. In a
+# span the two upper ones speak about its parent, in a link about the linked span.
+FLAG_SAMPLED = 0x001
+FLAG_HAS_IS_REMOTE = 0x100
+FLAG_IS_REMOTE = 0x200
+FLAGS_LOCAL = FLAG_SAMPLED | FLAG_HAS_IS_REMOTE
+FLAGS_REMOTE = FLAG_SAMPLED | FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
+
+# Names of the runtime's spans. The function's name follows a prefix that says "function", the
+# module's name one that says "module"; the SERVER span of an invocation is the function's bare name
+# (semantic conventions 1.44, FaaS on AWS Lambda).
+SPAN_INIT_FUNCTION_PREFIX = "init "
+SPAN_REPORT_FUNCTION_PREFIX = "report "
+SPAN_IMPORT_MODULE_PREFIX = "import "
+SPAN_INTERPRETER_START = "interpreter start"
+SPAN_LOAD_RUNTIME = "load runtime"
+SPAN_LOAD_HANDLER = "load handler"
+SPAN_CONNECT_EXTENSION = "connect extension"
+
+# Semantic conventions 1.44, resource/service. service.instance.id is the same as faas.instance
+# here.
+SERVICE_NAME = "service.name"
+SERVICE_INSTANCE_ID = "service.instance.id"
+
+# Semantic conventions 1.44, resource/telemetry.
+TELEMETRY_SDK_NAME = "telemetry.sdk.name"
+TELEMETRY_SDK_LANGUAGE = "telemetry.sdk.language"
+TELEMETRY_SDK_VERSION = "telemetry.sdk.version"
+TELEMETRY_DISTRO_NAME = "telemetry.distro.name"
+TELEMETRY_DISTRO_VERSION = "telemetry.distro.version"
+TELEMETRY_SDK_LANGUAGE_PYTHON = "python"
+# The page keeps the value "opentelemetry" for OpenTelemetry's own SDKs and asks others for their
+# own.
+TELEMETRY_SDK_NAME_LAMBDASCOPE = "lambdascope"
+TELEMETRY_DISTRO_NAME_LAMBDASCOPE = "lambdascope"
+
+# Semantic conventions 1.44, resource/process.
+PROCESS_RUNTIME_NAME = "process.runtime.name"
+PROCESS_RUNTIME_VERSION = "process.runtime.version"
+
+# Semantic conventions 1.44, resource/cloud. The account and the function's ARN are known from the
+# first event on, so they are attributes of the invocation's span; cloud.resource_id carries the
+# function's version in place of an alias.
+CLOUD_PROVIDER = "cloud.provider"
+CLOUD_PLATFORM = "cloud.platform"
+CLOUD_REGION = "cloud.region"
+CLOUD_ACCOUNT_ID = "cloud.account.id"
+CLOUD_RESOURCE_ID = "cloud.resource_id"
+CLOUD_PROVIDER_AWS = "aws"
+CLOUD_PLATFORM_AWS_LAMBDA = "aws_lambda"
+
+# Semantic conventions 1.44, resource/faas. faas.instance is the log stream's name;
+# faas.max_memory is in bytes, while AWS_LAMBDA_FUNCTION_MEMORY_SIZE is in MB of 1 048 576 bytes.
+FAAS_NAME = "faas.name"
+FAAS_VERSION = "faas.version"
+FAAS_INSTANCE = "faas.instance"
+FAAS_MAX_MEMORY = "faas.max_memory"
+
+# Semantic conventions 1.44, resource/cloud-provider/aws/logs: both are lists of strings.
+AWS_LOG_GROUP_NAMES = "aws.log.group.names"
+AWS_LOG_STREAM_NAMES = "aws.log.stream.names"
+
+# Semantic conventions 1.44, faas/faas-spans: incoming invocations.
+FAAS_TRIGGER = "faas.trigger"
+FAAS_INVOCATION_ID = "faas.invocation_id"
+FAAS_COLDSTART = "faas.coldstart"
+FAAS_TRIGGER_DATASOURCE = "datasource"
+FAAS_TRIGGER_HTTP = "http"
+FAAS_TRIGGER_PUBSUB = "pubsub"
+FAAS_TRIGGER_TIMER = "timer"
+FAAS_TRIGGER_OTHER = "other"
+
+# Semantic conventions 1.44, faas/aws-lambda: the ARN as it was invoked, with its alias.
+AWS_LAMBDA_INVOKED_ARN = "aws.lambda.invoked_arn"
+
+# Semantic conventions 1.44, general/recording-errors and exceptions/exceptions-spans.
+ERROR_TYPE = "error.type"
+EVENT_EXCEPTION = "exception"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
+
+# Not in the conventions: X-Ray's own form of the trace id (1-8hex-24hex), to find its trace there.
+AWS_XRAY_TRACE_ID = "aws.xray.trace_id"
+
+# Our own, on the span of an invocation. deadline_ms is wall time since the epoch; the two remaining
+# times are what was left of the deadline when the handler was entered and when it returned.
+LAMBDASCOPE_DEADLINE_MS = "lambdascope.deadline_ms"
+LAMBDASCOPE_REMAINING_START_MS = "lambdascope.remaining_start_ms"
+LAMBDASCOPE_REMAINING_END_MS = "lambdascope.remaining_end_ms"
+LAMBDASCOPE_TENANT_ID = "lambdascope.tenant_id"
+
+# Our own, on the report span: the size in bytes of the body that was posted, how it was posted
+# (one of the modes below), and the HTTP status with which the Runtime API answered.
+LAMBDASCOPE_RESPONSE_SIZE = "lambdascope.response.size"
+LAMBDASCOPE_RESPONSE_MODE = "lambdascope.response.mode"
+LAMBDASCOPE_RESPONSE_STATUS_CODE = "lambdascope.response.status_code"
+RESPONSE_MODE_BUFFERED = "buffered"
+RESPONSE_MODE_STREAMED = "streamed"
+RESPONSE_MODE_ERROR = "error"
+
+# Our own, on the init span: the value of AWS_LAMBDA_INITIALIZATION_TYPE.
+LAMBDASCOPE_INIT_TYPE = "lambdascope.init.type"
+
+# Our own, on an import span: self is the total without the imports nested in it.
+LAMBDASCOPE_IMPORT_MODULE = "lambdascope.import.module"
+LAMBDASCOPE_IMPORT_SELF_MS = "lambdascope.import.self_ms"
+LAMBDASCOPE_IMPORT_TOTAL_MS = "lambdascope.import.total_ms"
