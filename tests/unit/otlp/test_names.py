@@ -1,0 +1,106 @@
+"""Every official name and number that we emit, against the packages generated from the sources."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
+from opentelemetry.semconv._incubating.attributes import (
+    aws_attributes,
+    cloud_attributes,
+    error_attributes,
+    exception_attributes,
+    faas_attributes,
+    process_attributes,
+    service_attributes,
+    telemetry_attributes,
+)
+from opentelemetry.semconv.schemas import Schemas
+from opentelemetry.trace import TraceFlags
+
+from lambdascope.otlp import names
+
+OFFICIAL_MODULES = {
+    "AWS": aws_attributes,
+    "CLOUD": cloud_attributes,
+    "ERROR": error_attributes,
+    "EXCEPTION": exception_attributes,
+    "FAAS": faas_attributes,
+    "PROCESS": process_attributes,
+    "SERVICE": service_attributes,
+    "TELEMETRY": telemetry_attributes,
+}
+OFFICIAL_VALUES = {
+    "CLOUD_PLATFORM_AWS_LAMBDA": cloud_attributes.CloudPlatformValues.AWS_LAMBDA,
+    "CLOUD_PROVIDER_AWS": cloud_attributes.CloudProviderValues.AWS,
+    "FAAS_TRIGGER_DATASOURCE": faas_attributes.FaasTriggerValues.DATASOURCE,
+    "FAAS_TRIGGER_HTTP": faas_attributes.FaasTriggerValues.HTTP,
+    "FAAS_TRIGGER_OTHER": faas_attributes.FaasTriggerValues.OTHER,
+    "FAAS_TRIGGER_PUBSUB": faas_attributes.FaasTriggerValues.PUBSUB,
+    "FAAS_TRIGGER_TIMER": faas_attributes.FaasTriggerValues.TIMER,
+    "TELEMETRY_SDK_LANGUAGE_PYTHON": telemetry_attributes.TelemetrySdkLanguageValues.PYTHON,
+}
+# Names under an official prefix that the conventions do not have: ours, for the reason beside each.
+NOT_OFFICIAL = {
+    "AWS_XRAY_TRACE_ID",  # the conventions have no attribute for X-Ray's form of the trace id
+    "TELEMETRY_SDK_NAME_LAMBDASCOPE",  # a value, ours to choose
+    "TELEMETRY_DISTRO_NAME_LAMBDASCOPE",  # a value, ours to choose
+}
+NUMBERS = {
+    **{f"KIND_{key.removeprefix('SPAN_KIND_')}": n for key, n in Span.SpanKind.items()},
+    **{f"STATUS_{key.removeprefix('STATUS_CODE_')}": n for key, n in Status.StatusCode.items()},
+    "FLAG_HAS_IS_REMOTE": SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK,
+    "FLAG_IS_REMOTE": SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK,
+    "FLAG_SAMPLED": int(TraceFlags.SAMPLED),
+}
+CONSTANTS = {name: value for name, value in vars(names).items() if name.isupper()}
+
+
+def is_official(name: str) -> bool:
+    """Return whether the conventions own the name."""
+    return name.split("_")[0] in OFFICIAL_MODULES and name not in NOT_OFFICIAL
+
+
+@pytest.mark.parametrize("name", sorted(filter(is_official, CONSTANTS)))
+def test_official_names_and_values_are_those_of_the_conventions(name: str) -> None:
+    """A constant under an official prefix is spelt as in the generated package."""
+    if name in OFFICIAL_VALUES:
+        expected = OFFICIAL_VALUES[name].value
+    else:
+        expected = getattr(OFFICIAL_MODULES[name.split("_")[0]], name)
+
+    assert expected == CONSTANTS[name]
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_numbers_are_those_of_the_protocol(name: str) -> None:
+    """Kinds, status codes and flags are the numbers of trace.proto."""
+    assert NUMBERS[name] == CONSTANTS[name]
+
+
+def test_every_number_is_held_to_the_protocol() -> None:
+    """Each number has one to compare it with; the sums of flags are made of these."""
+    numbers = {name for name, value in CONSTANTS.items() if isinstance(value, int)}
+
+    assert set(NUMBERS) == numbers - {"FLAGS_LOCAL", "FLAGS_REMOTE"}
+
+
+def test_schema_url_is_that_of_the_installed_conventions() -> None:
+    """The schema that we name is the version that the other tests here compare with."""
+    assert Schemas.V1_44_0.value == names.SCHEMA_URL
+
+
+def test_our_own_attributes_are_under_our_own_prefix() -> None:
+    """What the conventions do not know is lower case, dotted, and starts with our name."""
+    own = [value for name, value in CONSTANTS.items() if name.startswith("LAMBDASCOPE_")]
+
+    assert own
+    assert all(re.fullmatch(r"lambdascope(\.[a-z]+(_[a-z]+)*)+", value) for value in own)
+
+
+def test_no_two_constants_name_one_attribute() -> None:
+    """An attribute has one constant, so a search for it finds every use."""
+    keys = [value for value in CONSTANTS.values() if isinstance(value, str) and "." in value]
+
+    assert sorted(set(keys)) == sorted(keys)
