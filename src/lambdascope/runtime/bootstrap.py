@@ -30,7 +30,6 @@ from lambdascope.runtime.import_watch import ImportWatch
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.logs import Logs
 from lambdascope.runtime.loop import Loop, Terminated
-from lambdascope.runtime.phases import Phases
 from lambdascope.runtime.telemetry import Telemetry
 from lambdascope.runtime.trace_env import TraceEnv
 from lambdascope.wire import names
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from lambdascope.runtime.handler import Handler
+    from lambdascope.runtime.phases import Phases
 
 
 def main(entered_ns: int) -> NoReturn:
@@ -78,10 +78,11 @@ class Runtime:
         agent = f"lambdascope/{__version__} Python/{version.major}.{version.minor}.{version.micro}"
         self._api = RuntimeApi(config.api_host, config.api_port, agent)
         self._handoff = Handoff(config.handoff_file, self._logs.say)
-        phases = Phases(config, Clock(), init) if config.record_spans else None
         if config.time_imports:
             init.imports = ImportTimes()
-        self._telemetry = Telemetry(phases, self._handoff, self._logs, init.imports)
+        self._clock = Clock()
+        make_phases = self._make_phases if config.record_spans else None
+        self._telemetry = Telemetry(make_phases, self._handoff, self._logs, init.imports)
 
     def run(self) -> int:
         """Init, then the loop; the exit status."""
@@ -113,6 +114,11 @@ class Runtime:
         status = loop.run()
         self._telemetry.close()
         return status
+
+    def _make_phases(self) -> Phases:
+        from lambdascope.runtime.phases import Phases
+
+        return Phases(self._config, self._clock, self._init)
 
     def _load(self) -> Handler:
         """Import the user's code with imports timed and the collector out of the way."""

@@ -132,7 +132,8 @@ def _lines(stack: list[FrameSummary]) -> list[str]:
     """The frames as AWS's client formats them, without the column markers of Python 3.11."""
     import traceback
 
-    return traceback.format_list([(f.filename, f.lineno, f.name, f.line) for f in stack])
+    plain = [(f.filename, f.lineno or 0, f.name, f.line) for f in stack]
+    return traceback.format_list(plain)
 
 
 def _skip_ours(tb: TracebackType | None) -> TracebackType | None:

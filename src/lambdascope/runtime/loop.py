@@ -11,8 +11,8 @@ from time import monotonic_ns
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.context import LambdaContext, current_invocation
 from lambdascope.runtime.faults import ErrorReport, Fault
-from lambdascope.runtime.phases import InvokeTimes
 from lambdascope.runtime.serde import Encoder, decode_event
+from lambdascope.runtime.telemetry import InvokeTimes
 from lambdascope.runtime.triggers import trigger_of
 from lambdascope.wire import names
 from lambdascope.wire.runtime_api import Invocation, InvocationError, InvocationResponse

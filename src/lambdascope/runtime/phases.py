@@ -15,6 +15,7 @@ from lambdascope import __version__
 from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.runtime.init_spans import init_spans, late_imports
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire.names import INIT_ON_DEMAND
 
@@ -24,37 +25,10 @@ if TYPE_CHECKING:
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
     from lambdascope.runtime.init_phase import InitPhase
-    from lambdascope.wire.runtime_api import Invocation
+    from lambdascope.runtime.telemetry import InvokeTimes
 
 # Lambda hands an on-demand event out right after init; later than this, init was proactive.
 _PROACTIVE_NS = 10_000_000_000
-
-
-class InvokeTimes:
-    """What the loop notes of one invocation. Times are monotonic ns, remaining times ms."""
-
-    __slots__ = (
-        "invocation",
-        "received_ns",
-        "remaining_end_ms",
-        "remaining_start_ms",
-        "reported_ns",
-        "response_size",
-        "returned_ns",
-        "status_code",
-        "trigger",
-    )
-
-    def __init__(self, invocation: Invocation, received_ns: int) -> None:
-        self.invocation = invocation
-        self.received_ns = received_ns
-        self.returned_ns = 0
-        self.reported_ns = 0
-        self.remaining_start_ms = 0
-        self.remaining_end_ms = 0
-        self.response_size = 0
-        self.status_code = 0
-        self.trigger = names.FAAS_TRIGGER_OTHER
 
 
 class Phases:
@@ -101,7 +75,7 @@ class Phases:
     def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
         """The OTLP body of an init that no invocation will follow."""
         assert self._init is not None  # noqa: S101 - called once, instead of `finished`
-        spans = self._init.spans(self._clock, trace_id=urandom(16), parent_span_id=b"")
+        spans = init_spans(self._init, self._clock, trace_id=urandom(16), parent_span_id=b"")
         _mark(spans[0], error)
         return self._encoder.encode(spans), len(spans)
 
@@ -162,11 +136,11 @@ class Phases:
         waited_ns = times.received_ns - init.ended_ns
         if self._config.init_type == INIT_ON_DEMAND and waited_ns < _PROACTIVE_NS:
             trace_id, parent = invoke.trace_id, invoke.span_id
-            spans = init.spans(self._clock, trace_id=trace_id, parent_span_id=parent)
+            spans = init_spans(init, self._clock, trace_id=trace_id, parent_span_id=parent)
         else:
-            spans = init.spans(self._clock, trace_id=urandom(16), parent_span_id=b"")
+            spans = init_spans(init, self._clock, trace_id=urandom(16), parent_span_id=b"")
             invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
-        return spans + init.late_imports(self._clock, invoke)
+        return spans + late_imports(init, self._clock, invoke)
 
     def _about_arn(self, arn: str) -> dict[str, object]:
         if arn != self._arn:

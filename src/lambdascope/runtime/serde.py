@@ -8,9 +8,8 @@ library does the work, because importing simplejson is a part of every cold star
 
 from __future__ import annotations
 
-import json
 import sys
-from json.encoder import JSONEncoder, encode_basestring, encode_basestring_ascii
+from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
 from lambdascope.runtime.faults import Fault, text_of
 from lambdascope.wire import names
@@ -21,9 +20,24 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE_BYTES = "application/unknown"
 _ATOMS = frozenset((str, int, float, bool, type(None)))
-# Both are what the public calls are made of; PyPy, for one, has no C encoder.
-_decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # undocumented, since 2.7
-_c_make_encoder = getattr(json.encoder, "c_make_encoder", None)
+_CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+class _ScannerSettings:
+    """What json.JSONDecoder() hands to the C scanner."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = _CONSTANTS.__getitem__
+    memo: dict[str, str] = {}  # noqa: RUF012 - read by the C scanner, never written
+
+
+# The C parts that `json` itself is made of. Importing `json` would import `re` and `enum`: 5 ms of
+# every cold start, also for functions that never use them.
+_scan: Callable[[str, int], tuple[object, int]] = make_scanner(_ScannerSettings)  # type: ignore[arg-type]  # any object with these fields
 
 
 def decode_event(body: bytes, content_type: str) -> object:
@@ -33,11 +47,13 @@ def decode_event(body: bytes, content_type: str) -> object:
     try:
         text = body.decode()
         try:
-            value, end = _decode(text, 0)
+            value, end = _scan(text, 0)
             if end == len(text):
                 return value
         except StopIteration:
             pass  # white space in front, or no JSON at all: the full decoder tells which
+        import json
+
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Fault(names.FAULT_UNMARSHAL, f"Unable to unmarshal input: {error}") from None
@@ -79,11 +95,8 @@ class Encoder:
     def _dump(self, value: object, default: Callable[[object], object]) -> str:
         if isinstance(value, str):
             return self._string(value)
-        if _c_make_encoder is None:
-            encoder = JSONEncoder(ensure_ascii=self._ensure_ascii, default=default)
-            return "".join(encoder.iterencode(value))
-        # What JSONEncoder.encode does, without building an encoder object for each result.
-        encode = _c_make_encoder({}, default, self._string, None, ": ", ", ", False, False, True)
+        # What json.JSONEncoder().encode does, without building an encoder object for each result.
+        encode = make_encoder({}, default, self._string, None, ": ", ", ", False, False, True)
         return "".join(encode(value, 0))
 
 

@@ -1,0 +1,127 @@
+"""Init as spans: the phase, its parts, and every import over 1 ms under what caused it.
+
+Made of the notes of init_phase.py and import_times.py after the first response has been posted.
+"""
+
+from __future__ import annotations
+
+from os import urandom
+
+from lambdascope.otlp import names
+from lambdascope.otlp.model import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdascope.clock import Clock
+    from lambdascope.runtime.import_times import ImportRecord
+    from lambdascope.runtime.init_phase import InitPhase
+
+# /proc counts a process's start in ticks of 1/100 s.
+_TICK_NS = 10_000_000
+
+
+def init_spans(
+    init: InitPhase, clock: Clock, *, trace_id: bytes, parent_span_id: bytes
+) -> list[Span]:
+    """The init span, first, and its descendants."""
+    started_ns = process_start_ns(init.entered_ns, init.cpu_ns)
+    root = Span(
+        name=f"{names.SPAN_INIT_FUNCTION_PREFIX}{init.function_name}",
+        trace_id=trace_id,
+        span_id=urandom(8),
+        parent_span_id=parent_span_id,
+        start_ns=started_ns + clock.offset_ns,
+        end_ns=init.ended_ns + clock.offset_ns,
+        attributes={
+            names.FAAS_COLDSTART: True,
+            names.LAMBDASCOPE_INIT_TYPE: init.init_type,
+        },
+    )
+    parts = [(names.SPAN_INTERPRETER_START, started_ns, init.entered_ns), *init.parts]
+    children = [
+        _child(root, name, start + clock.offset_ns, end + clock.offset_ns)
+        for name, start, end in parts
+    ]
+    return [root, *children, *_import_spans(init, clock, root, children)]
+
+
+def late_imports(init: InitPhase, clock: Clock, invoke: Span) -> list[Span]:
+    """Imports that the first invocation did, under its span."""
+    if init.imports is None:
+        return []
+    late = [r for r in init.imports.records if r.start_ns >= init.ended_ns]
+    return _import_tree(clock, late, lambda _: invoke)
+
+
+def _import_spans(init: InitPhase, clock: Clock, root: Span, parts: list[Span]) -> list[Span]:
+    if init.imports is None:
+        return []
+    early = [r for r in init.imports.records if r.start_ns < init.ended_ns]
+
+    def around(record: ImportRecord) -> Span:
+        begun = record.start_ns + clock.offset_ns
+        inside = (p for p in parts if p.start_ns <= begun <= p.end_ns)
+        return next(inside, root)
+
+    return _import_tree(clock, early, around)
+
+
+def _import_tree(
+    clock: Clock, records: list[ImportRecord], around: Callable[[ImportRecord], Span]
+) -> list[Span]:
+    """Spans of imports, each under the nearest import that has a span, else under `around(it)`."""
+    spans: dict[int, Span] = {}
+    # A record ends before the one that contains it, so parents come later: walk backwards.
+    for record in reversed(records):
+        holder = record.parent
+        while holder is not None and id(holder) not in spans:
+            holder = holder.parent
+        parent = around(record) if holder is None else spans[id(holder)]
+        span = _child(
+            parent,
+            f"{names.SPAN_IMPORT_MODULE_PREFIX}{record.name}",
+            record.start_ns + clock.offset_ns,
+            record.end_ns + clock.offset_ns,
+        )
+        span.attributes = {
+            names.LAMBDASCOPE_IMPORT_MODULE: record.name,
+            names.LAMBDASCOPE_IMPORT_SELF_MS: record.self_ns / 1e6,
+            names.LAMBDASCOPE_IMPORT_TOTAL_MS: (record.end_ns - record.start_ns) / 1e6,
+        }
+        spans[id(record)] = span
+    return list(spans.values())
+
+
+def _child(parent: Span, name: str, start_ns: int, end_ns: int) -> Span:
+    return Span(
+        name=name,
+        trace_id=parent.trace_id,
+        span_id=urandom(8),
+        parent_span_id=parent.span_id,
+        start_ns=start_ns,
+        end_ns=end_ns,
+    )
+
+
+def process_start_ns(entered_ns: int, cpu_ns: int) -> int:
+    """When this process started, in monotonic ns; at the latest, what its CPU time allows.
+
+    /proc/self/stat knows it to 10 ms only (proc(5), field starttime); the CPU time spent until
+    `entered_ns` gives a bound from the other side, which is close when the start did not wait.
+    """
+    latest = entered_ns - cpu_ns
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        from time import CLOCK_BOOTTIME, clock_gettime_ns, monotonic_ns
+
+        # starttime counts from boot with time in suspend, CLOCK_MONOTONIC without.
+        drift = clock_gettime_ns(CLOCK_BOOTTIME) - monotonic_ns()
+        earliest = int(fields[19]) * _TICK_NS - drift
+    except (OSError, ValueError, IndexError, ImportError):
+        return latest
+    if earliest > latest:
+        return latest
+    return min(latest, earliest + _TICK_NS)
