@@ -7,11 +7,14 @@ function on Lambda (AWS Lambda developer guide, "Lambda quotas" and "Configure L
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from lambdascope.wire.names import INIT_ON_DEMAND, INIT_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TELEMETRY_ON = "on"
 TELEMETRY_UNSUPPORTED = "unsupported"  # 202 with Telemetry.NotSupported, as AWS's emulator
