@@ -1,7 +1,7 @@
 """Holds the size of what a layer for one Python version carries of ours, zipped.
 
-A layer has the sources and, because it is read-only, the compiled files of its minor version without
-docstrings. It has no emulator, no threaded listener and no command line.
+A layer has the sources and, because it is read-only, the compiled files of its minor version,
+without docstrings. It has no emulator and no command line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LEFT_OUT = ("emulator", "cli")
 
 
 def shipped_files() -> list[Path]:
+    """The sources that a layer carries."""
     runtime = Path(lambdascope.__file__).parent
     extension = Path(lambdascope_extension.__file__).parent
     ours = [f for f in runtime.rglob("*.py") if f.relative_to(runtime).parts[0] not in LEFT_OUT]
@@ -26,6 +27,7 @@ def shipped_files() -> list[Path]:
 
 
 def packed_size(files: list[Path], scratch: Path) -> int:
+    """Bytes of the zip with sources and compiled files."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, source in enumerate(files):
