@@ -1,23 +1,22 @@
 """The Telemetry API of one execution environment: who subscribed, and what everybody gets.
 
 The environment emits platform events and log lines and passes every PUT of an extension on; it
-never waits for a listener. Buffering and delivery are `telemetry_subscriber`'s, the shapes of the
-platform's records are the caller's. Source: AWS Lambda developer guide, "Lambda Telemetry API
-reference" and "Event schema reference"; answers as AWS's Runtime Interface Emulator gives them.
+never waits for a listener. Buffering and delivery are `telemetry_subscriber`'s, the platform's
+records are made by the caller. Source: AWS Lambda developer guide, "Lambda Telemetry API
+reference"; the answers are those of AWS's Runtime Interface Emulator.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import json
 import threading
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from lambdascope.emulator.config import LOG_JSON, LOG_TEXT, TELEMETRY_MISSING, TELEMETRY_ON
-from lambdascope.emulator.telemetry_subscriber import Delivery, Event, Subscriber
-from lambdascope.emulator.times import iso_time
+from lambdascope.emulator.telemetry_delivery import Destination
+from lambdascope.emulator.telemetry_event import Event, encode_event, to_json
+from lambdascope.emulator.telemetry_subscriber import Delivery, Subscriber
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_response
@@ -35,16 +34,17 @@ _START = "platform.start"
 _SUBSCRIPTION = "platform.telemetrySubscription"
 _VALIDATION_ERROR = "ValidationError"
 _LOGS_NOT_SUPPORTED = "Logs.NotSupported"
-# What is kept for subscribers that are yet to come, all in all.
+# What is kept, all in all, for subscribers that are yet to come.
 _HISTORY_BYTES = 4 * 1024 * 1024
-_HISTORY_FULL = "too many records before the subscription"
+_HISTORY_FULL = "too much was written before the subscription"
+_DEFAULT_DELIVERY = Delivery()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscribeAnswer:
     """What an extension gets for its PUT, and what the platform logs about it.
 
-    `state` is SUBSCRIBED, ALREADY_SUBSCRIBED or "" when nothing came of it; `types` were asked for.
+    `state` is SUBSCRIBED, ALREADY_SUBSCRIBED or "" when it was refused; `types` were asked for.
     """
 
     status: int
@@ -59,10 +59,10 @@ class SubscribeAnswer:
 
 
 class TelemetryBus:
-    """Takes events from any thread and never blocks on a listener.
+    """Takes events from any thread and never waits for a listener.
 
-    `mode` and `log_format` are the constants of `config`. `now_ns` gives Unix time in nanoseconds.
-    `on_dropped` gets one line of text when records were lost.
+    `mode` and `log_format` are constants of `config`. `now_ns` gives Unix time in nanoseconds.
+    `on_dropped` gets a line of text when records were lost; it must not call back.
     """
 
     def __init__(
@@ -72,30 +72,30 @@ class TelemetryBus:
         on_dropped: Callable[[str], None],
         mode: str = TELEMETRY_ON,
         log_format: str = LOG_TEXT,
-        delivery: Delivery = Delivery(),  # noqa: B008 - a frozen value
+        delivery: Delivery = _DEFAULT_DELIVERY,
     ) -> None:
         self._now_ns = now_ns
         self._on_dropped = on_dropped
         self._mode = mode
-        self._log_format = log_format
+        self._json_lines = log_format == LOG_JSON
         self._delivery = delivery
         self._lock = threading.Lock()
         self._open = True
         self._subscribers: dict[str, Subscriber] = {}
         self._history: list[Event] = []
         self._history_bytes = 0
-        self._history_dropped: list[Event] = []
+        self._forgotten: dict[str, list[int]] = {}
         self._held: list[Event] = []
 
     def emit(self, kind: str, record: object, time_ns: int, *, hold: bool = False) -> None:
         """One event: `kind` is platform.*, function or extension; a log line's record is its text.
 
-        With `hold` it waits for the next platform.start, for `release_held` or for `flush`: the
-        report of an invocation comes after all extensions went back to sleep.
+        With `hold` it waits for the next platform.start, `release_held` or `flush`: the report of
+        an invocation is made when all extensions have gone back to sleep.
         """
         if self._mode != TELEMETRY_ON:
             return
-        event = self._event(kind, record, time_ns)
+        event = encode_event(kind, record, time_ns, json_lines=self._json_lines)
         with self._lock:
             if hold:
                 self._held.append(event)
@@ -105,24 +105,25 @@ class TelemetryBus:
             self._publish(event)
 
     def release_held(self) -> None:
-        """Let held events go, because the extensions are awake: at shutdown."""
+        """Let held events go, because the extensions are awake again: at shutdown."""
         with self._lock:
             self._release()
 
     def answer(
         self, target: str, headers: Mapping[str, str], body: bytes, extension_name: str
     ) -> SubscribeAnswer:
-        """What to answer to a PUT on the telemetry or logs path by a known extension.
+        """The answer to a PUT by a known extension, on the path of the Telemetry or the Logs API.
 
         The Logs API, which the Telemetry API replaced, is never there.
         """
         if self._mode == TELEMETRY_MISSING:
             return _not_found()
-        logs = target.partition("?")[0] == names.LOGS_PATH
-        if logs or self._mode != TELEMETRY_ON:
-            kind = _LOGS_NOT_SUPPORTED if logs else names.TELEMETRY_NOT_SUPPORTED
-            what = "Logs" if logs else "Telemetry"
-            return _error(names.ACCEPTED, kind, f"{what} API is not supported")
+        if target.partition("?")[0] == names.LOGS_PATH:
+            return _error(names.ACCEPTED, _LOGS_NOT_SUPPORTED, "Logs API is not supported")
+        if self._mode != TELEMETRY_ON:
+            return _error(
+                names.ACCEPTED, names.TELEMETRY_NOT_SUPPORTED, "Telemetry API is not supported"
+            )
         try:
             request = parse_request("PUT", target, headers, body)
         except RemoteProtocolError as error:
@@ -132,10 +133,10 @@ class TelemetryBus:
     def subscribe(self, request: Subscribe, extension_name: str) -> SubscribeAnswer:
         """Deliver to this extension from now on, beginning with what came before.
 
-        A second request of the same extension changes nothing: the first destination stays.
+        A second request of the same extension is answered well and changes nothing.
         """
         try:
-            destination = _destination(request.uri)
+            destination = Destination(request.uri)
         except RemoteProtocolError as error:
             return _error(names.BAD_REQUEST, _VALIDATION_ERROR, str(error))
         with self._lock:
@@ -152,13 +153,13 @@ class TelemetryBus:
         return SubscribeAnswer(status=names.OK, body=b'"OK"', state=state, types=request.types)
 
     def close_subscriptions(self) -> None:
-        """Init is over: who has not subscribed by now never will."""
+        """Init is over: an extension that has not subscribed by now cannot any more."""
         with self._lock:
             self._open = False
             self._forget()
 
     def pause(self) -> None:
-        """The environment is frozen, and so is everything here: no time passes for deliveries."""
+        """The environment is being frozen: no delivery starts and none runs out of time."""
         for subscriber in self._listed():
             subscriber.pause()
 
@@ -168,15 +169,14 @@ class TelemetryBus:
             subscriber.resume()
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver everything now; whether that was done within `timeout_s` seconds."""
+        """Deliver everything now, held events too; whether that was done within `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         self.release_held()
         subscribers = self._listed()
         for subscriber in subscribers:
             subscriber.start_flush()
-        deadline = self._delivery.clock() + timeout_s
-        # A list, so that each of them is waited for.
-        done = [s.wait_flushed(deadline) for s in subscribers]
-        return all(done)
+        flushed = [subscriber.wait_flushed(deadline) for subscriber in subscribers]
+        return all(flushed)
 
     def reset(self) -> None:
         """The environment is gone: subscriptions and undelivered events go with it."""
@@ -193,23 +193,24 @@ class TelemetryBus:
         with self._lock:
             return list(self._subscribers.values())
 
-    def _add(self, request: Subscribe, name: str, destination: tuple[str, int, str]) -> None:
+    def _add(self, request: Subscribe, name: str, destination: Destination) -> None:
+        is_old = request.schema_version == names.TELEMETRY_SCHEMA_VERSIONS[0]
         subscriber = Subscriber(
             request,
-            name=name,
             destination=destination,
             delivery=self._delivery,
-            objects=self._log_format == LOG_JSON
-            and request.schema_version != names.TELEMETRY_SCHEMA_VERSIONS[0],
+            objects=not is_old,
+            now_ns=self._now_ns,
             on_dropped=self._on_dropped,
         )
         for event in self._history:
             subscriber.put(event)
-        for event in self._history_dropped:
-            subscriber.drop(event, _HISTORY_FULL)
+        for category in set(request.types) & self._forgotten.keys():
+            records, size_bytes = self._forgotten[category]
+            subscriber.drop(records, size_bytes, _HISTORY_FULL)
         self._subscribers[name] = subscriber
         record = {"name": name, "state": SUBSCRIBED, "types": list(request.types)}
-        self._publish(self._event(_SUBSCRIPTION, record, self._now_ns()))
+        self._publish(encode_event(_SUBSCRIPTION, record, self._now_ns()))
         subscriber.start()
 
     def _release(self) -> None:
@@ -225,79 +226,22 @@ class TelemetryBus:
 
     def _remember(self, event: Event) -> None:
         if self._history_bytes + len(event.text) > _HISTORY_BYTES:
-            self._history_dropped.append(event.without_content())
+            counts = self._forgotten.setdefault(event.category, [0, 0])
+            counts[0] += 1
+            counts[1] += len(event.text)
             return
         self._history.append(event)
         self._history_bytes += len(event.text)
 
     def _forget(self) -> None:
         self._history.clear()
-        self._history_dropped.clear()
         self._history_bytes = 0
-
-    def _event(self, kind: str, record: object, time_ns: int) -> Event:
-        category = kind.partition(".")[0]
-        if not isinstance(record, str):
-            return Event(category, _item(kind, _json(record), time_ns))
-        line = record.removesuffix("\n")
-        text = _item(kind, _json(line + "\n"), time_ns)
-        raw = line.strip() if self._log_format == LOG_JSON and _is_object(line) else None
-        # The line itself, not what a parser makes of it: it arrives unchanged.
-        return Event(category, text, None if raw is None else _item(kind, raw, time_ns))
-
-
-def _item(kind: str, record_json: str, time_ns: int) -> bytes:
-    text = f'{{"time":"{iso_time(time_ns)}","type":"{kind}","record":{record_json}}}'
-    return text.encode("utf-8", "replace")
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _is_object(line: str) -> bool:
-    if not line.lstrip().startswith("{"):
-        return False
-    try:
-        json.loads(line, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _destination(uri: str) -> tuple[str, int, str]:
-    """Host, port and path of a destination. Raises RemoteProtocolError when it is not ours.
-
-    Loopback addresses are taken beside the names that Lambda documents: what listens there is the
-    same process here.
-    """
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname or "", parts.port or 80
-    except ValueError as error:
-        raise RemoteProtocolError(f"destination.URI {uri!r}: {error}") from None
-    if host not in (*names.TELEMETRY_HOSTS, "localhost") and not _is_loopback(host):
-        raise RemoteProtocolError(
-            f"destination.URI {uri!r}: the host must be {names.TELEMETRY_HOSTS[0]}"
-        )
-    path = parts.path or "/"
-    return host, port, f"{path}?{parts.query}" if parts.query else path
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        self._forgotten.clear()
 
 
 def _error(status: int, error_type: str, message: str) -> SubscribeAnswer:
-    body = _json({"errorMessage": message, "errorType": error_type}).encode("utf-8", "replace")
-    return SubscribeAnswer(status=status, body=body)
+    body = to_json({"errorMessage": message, "errorType": error_type}) + "\n"
+    return SubscribeAnswer(status=status, body=body.encode("utf-8", "replace"))
 
 
 def _not_found() -> SubscribeAnswer:
