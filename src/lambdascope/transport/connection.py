@@ -20,7 +20,7 @@ from _socket import (
 )
 from time import monotonic
 
-from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.errors import LocalProtocolError, RemoteProtocolError
 from lambdascope.wire.heads import Head, parse_response_head
 from lambdascope.wire.names import MAX_HEAD_BYTES
 
@@ -59,19 +59,29 @@ def split_address(address: str, *, default_port: int = 80) -> tuple[str, int]:
 class Connection:
     """A connection that opens itself when first used and again after it was lost.
 
-    All time-outs are seconds; None waits for ever. A peer that closed the connection while it was
-    idle is noticed before the next request is sent, which then goes over a new one.
+    All time-outs are seconds; None waits for ever. `io_timeout` is for each send and each receive
+    that is not given one of its own. One request at a time: send, then receive. A peer that closed
+    the connection while it was idle is noticed before the next request is sent, which then goes
+    over a new one.
     """
 
-    __slots__ = ("_awaited", "_connect_timeout", "_host", "_port", "_socket")
+    __slots__ = ("_awaiting", "_connect_timeout", "_host", "_io_timeout", "_port", "_socket")
 
-    def __init__(self, host: str, port: int, *, connect_timeout: float = 1.0) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        connect_timeout: float = 1.0,
+        io_timeout: float | None = None,
+    ) -> None:
         self._host = host
         self._port = port
         self._connect_timeout = connect_timeout
+        self._io_timeout = io_timeout
         self._socket: socket | None = None
-        # Requests whose answer has not been received.
-        self._awaited = 0
+        # A request was sent whose answer has not been received.
+        self._awaiting = False
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +94,7 @@ class Connection:
 
     def close(self) -> None:
         """Close; the next use opens a new socket."""
-        self._awaited = 0
+        self._awaiting = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -92,11 +102,15 @@ class Connection:
     def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of a request. Raises ConnectionLost; the connection is then closed.
 
-        `timeout` bounds the whole sending, without connecting, which has its own.
+        `timeout` bounds the whole sending, without connecting, which has its own. Raises
+        LocalProtocolError when the answer to the request before has not been received.
         """
+        if self._awaiting:
+            raise LocalProtocolError("a request was sent whose answer has not been received")
         sock = self._socket
-        if sock is None or (not self._awaited and _is_stale(sock)):
+        if sock is None or _is_stale(sock):
             sock = self._open()
+        timeout = self._io_timeout if timeout is None else timeout
         deadline = None if timeout is None else monotonic() + timeout
         # A send that fails has handed nothing to the kernel.
         sent = False
@@ -113,7 +127,7 @@ class Connection:
             # A signal handler raised: how much was sent is unknown.
             self.close()
             raise
-        self._awaited += 1
+        self._awaiting = True
 
     def receive(self, *, timeout: float | None = None) -> tuple[Head, bytes]:
         """The next whole response. Raises ConnectionLost or RemoteProtocolError; both close.
@@ -124,10 +138,11 @@ class Connection:
         sock = self._socket
         if sock is None:
             raise ConnectionLost("not connected", sent=False)
+        timeout = self._io_timeout if timeout is None else timeout
         try:
             answer = self._receive(sock, None if timeout is None else monotonic() + timeout)
         except TimeoutError:
-            self._lost(f"no whole answer within {timeout} s", sent=True)
+            self._lost(f"no whole answer within {timeout:.3g} s", sent=True)
         except OSError as error:
             self._lost(f"{error.strerror or error} while receiving", sent=True)
         except RemoteProtocolError as error:
@@ -137,7 +152,7 @@ class Connection:
             # A signal handler raised: the next bytes may be the rest of this answer.
             self.close()
             raise
-        self._awaited = max(0, self._awaited - 1)
+        self._awaiting = False
         return answer
 
     def exchange(self, data: bytes, *, timeout: float | None = None) -> tuple[Head, bytes]:
@@ -183,12 +198,11 @@ class Connection:
             return self._receive_parsed(sock, data, deadline)
         # The usual case, a response whose length is known, needs no incremental parser.
         body = data[end + 4 :]
-        surplus = len(body) - length
-        if surplus < 0:
+        if len(body) < length:
             body = self._rest(sock, body, length, deadline)
-        if surplus > 0 or not head.keep_alive:
+        if not head.keep_alive or len(body) > length:
             # Bytes behind the answer were never asked for: do not trust them.
-            self._close_unless_awaited(surplus)
+            self.close()
             body = body[:length]
         return head, body
 
@@ -203,3 +217,63 @@ class Connection:
             left -= len(piece)
             pieces.append(piece)
         return b"".join(pieces)
+
+    def _receive_parsed(
+        self, sock: socket, data: bytes, deadline: float | None
+    ) -> tuple[Head, bytes]:
+        # Loaded here, because most processes never meet such a response.
+        from lambdascope.wire.http1 import Parser
+
+        parser = Parser(request=False, max_head_bytes=MAX_HEAD_BYTES)
+        head: Head | None = None
+        pieces: list[bytes] = []
+        while True:
+            if data:
+                parser.feed(data)
+            elif parser.ends_with_connection:
+                parser.feed_eof()
+            else:
+                where = "" if parser.idle else " in the middle of an answer"
+                self._lost(f"connection closed{where}", sent=True)
+            while (event := parser.next_event()) is not None:
+                if isinstance(event, Head):
+                    head = event
+                elif isinstance(event, bytes):
+                    pieces.append(event)
+                elif head is not None and head.status >= 200:
+                    if not head.keep_alive or not parser.idle:
+                        self.close()
+                    return head, b"".join(pieces)
+            _allow(sock, deadline)
+            data = sock.recv(_RECV_BYTES)
+
+    def _lost(self, reason: str, *, sent: bool) -> NoReturn:
+        self.close()
+        raise ConnectionLost(f"{self._host}:{self._port}: {reason}", sent=sent)
+
+
+def _allow(sock: socket, deadline: float | None) -> None:
+    """Give the next call on the socket what is left of the budget. Raises TimeoutError.
+
+    Before every call, so that a slow peer cannot stretch the budget by one byte at a time.
+    """
+    if deadline is not None:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("time is up")
+        sock.settimeout(left)
+    elif sock.gettimeout() is not None:
+        sock.settimeout(None)
+
+
+def _is_stale(sock: socket) -> bool:
+    """Whether an idle connection was closed, or has bytes that nobody asked for."""
+    # With a time-out Python would wait for it before it looks.
+    _allow(sock, None)
+    try:
+        sock.recv(1, MSG_PEEK | MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # reset: as good as closed
+    return True

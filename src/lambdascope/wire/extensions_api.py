@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.http1 import encode_request, encode_response
-from lambdascope.wire.message import Message
+from lambdascope.wire.heads import encode_request, encode_response
+from lambdascope.wire.message import Message, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Register(Message):
         self.account_id = account_id
 
     def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
-        """The POST."""
+        """The POST. Raises LocalProtocolError for a name or event that cannot be sent as it is."""
         headers = [*common, _JSON, (names.EXTENSION_NAME, self.name)]
         if self.account_id:
             headers.append((names.EXTENSION_ACCEPT_FEATURE, names.ACCOUNT_ID_FEATURE))
-        listed = ",".join(f'"{event}"' for event in self.events)
+        listed = ",".join(plain_json(event) for event in self.events)
         body = f'{{"events":[{listed}]}}'.encode()
         return encode_request("POST", names.EXTENSION_REGISTER_PATH, headers, body)
 
@@ -109,8 +109,7 @@ class ExtensionNext(Message):
 
 
 class Invoke(Message):
-    """The INVOKE event. `deadline_ms` is Unix time in ms; `trace_id` is the X-Ray header or
-    None."""
+    """The INVOKE event. `deadline_ms` is Unix time in ms; `trace_id` the X-Ray header or None."""
 
     __slots__ = ("deadline_ms", "invoked_function_arn", "request_id", "trace_id")
 
@@ -198,7 +197,7 @@ def parse_event(body: bytes) -> Invoke | Shutdown:
     fields = _json_object(body, "event/next")
     kind = fields.get("eventType")
     deadline = fields.get("deadlineMs")
-    if not isinstance(deadline, int):
+    if not isinstance(deadline, int) or isinstance(deadline, bool):
         raise RemoteProtocolError(f"event/next answered with deadlineMs {str(deadline)[:40]!r}")
     if kind == names.EVENT_INVOKE:
         tracing = fields.get("tracing")
@@ -207,7 +206,7 @@ def parse_event(body: bytes) -> Invoke | Shutdown:
             request_id=str(fields.get("requestId", "")),
             deadline_ms=deadline,
             invoked_function_arn=str(fields.get("invokedFunctionArn", "")),
-            trace_id=trace_id or None,
+            trace_id=trace_id if isinstance(trace_id, str) and trace_id else None,
         )
     if kind == names.EVENT_SHUTDOWN:
         reason = str(fields.get("shutdownReason", "")).lower()

@@ -1,150 +1,52 @@
 """HTTP/1.1 framing without I/O: bytes to messages and back, for both roles.
 
 Covers what the three Lambda APIs and OTLP over loopback need (RFC 9112): Content-Length and chunked
-bodies, trailers, keep-alive, interim 1xx responses. Refuses what is only ever an attack or a
-mistake: obsolete line folding, conflicting lengths, bare CR, oversized heads. Knows no socket and
-no Lambda. Header names are lower case in every parsed message; repeated headers are joined with ",
-".
+bodies, trailers, keep-alive, interim 1xx responses. Heads are in `heads`, whose public names are
+also here, so that servers and tests import one module; a runtime that only ever meets plain
+responses never loads this one. Knows no socket and no Lambda. Not covered, because nobody here
+sends them: answers to HEAD and CONNECT on the client side, and upgrades.
 """
 
 from __future__ import annotations
 
-from lambdascope.wire.errors import LocalProtocolError, RemoteProtocolError
+from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.heads import (
+    REASONS,
+    Head,
+    encode_head,
+    encode_request,
+    encode_response,
+    parse_headers,
+    parse_request_head,
+    parse_response_head,
+    split_lines,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-REASONS = {
-    100: "Continue",
-    200: "OK",
-    202: "Accepted",
-    204: "No Content",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    410: "Gone",
-    413: "Payload Too Large",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-}
+__all__ = [
+    "REASONS",
+    "Event",
+    "Head",
+    "Parser",
+    "encode_chunk",
+    "encode_chunked_head",
+    "encode_last_chunk",
+    "encode_request",
+    "encode_response",
+    "parse_headers",
+    "parse_request_head",
+    "parse_response_head",
+]
+
+Event = Head | bytes | dict[str, str]
+
 # A chunk-size line is a few hex digits; more is an attack on our memory.
 _MAX_CHUNK_LINE = 256
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset("0123456789abcdefABCDEF")
-
-
-class Head:
-    """Start line and headers of one message.
-
-    A request has `method` and `target`; a response has `status`. `headers` maps lower-case names to
-    values. `content_length` is None when the body is chunked or ends with the connection.
-    """
-
-    __slots__ = ("chunked", "content_length", "headers", "keep_alive", "method", "status", "target")
-
-    def __init__(self, *, method: str, target: str, status: int, headers: dict[str, str]) -> None:
-        self.method = method
-        self.target = target
-        self.status = status
-        self.headers = headers
-        self.keep_alive = True
-        self.chunked = False
-        self.content_length: int | None = None
-
-
-def parse_headers(lines: list[str]) -> dict[str, str]:
-    """Header lines (without line ends) to a dict with lower-case names.
-
-    Raises RemoteProtocolError for folding, a missing colon or a name that is not a token.
-    """
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or not _TOKEN.issuperset(name):
-            raise RemoteProtocolError(f"malformed header line {line[:60]!r}")
-        key = name.lower()
-        value = value.strip(" \t")
-        if key in headers:
-            if key == "content-length" and headers[key] != value:
-                raise RemoteProtocolError("two different Content-Length headers")
-            if key != "content-length":
-                headers[key] = f"{headers[key]}, {value}"
-        else:
-            headers[key] = value
-    return headers
-
-
-def _split_head(raw: bytes) -> tuple[str, dict[str, str]]:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    lines = text.split("\r\n")
-    breaks = len(lines) - 1
-    if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise RemoteProtocolError("bare CR, LF or NUL in a head")
-    return lines[0], parse_headers(lines[1:])
-
-
-def parse_request_head(raw: bytes) -> Head:
-    """Parse a request head (everything before the blank line). Raises RemoteProtocolError."""
-    start, headers = _split_head(raw)
-    parts = start.split(" ")
-    if len(parts) != 3 or not parts[0].isalpha() or not parts[1]:
-        raise RemoteProtocolError(f"malformed request line {start[:60]!r}")
-    if parts[2] not in ("HTTP/1.1", "HTTP/1.0"):
-        raise RemoteProtocolError(f"not HTTP/1.1: {start[:60]!r}", status=505)
-    head = Head(method=parts[0], target=parts[1], status=0, headers=headers)
-    _frame(head, minor=parts[2][-1])
-    if not head.chunked and head.content_length is None:
-        head.content_length = 0
-    return head
-
-
-def parse_response_head(raw: bytes) -> Head:
-    """Parse a response head (everything before the blank line). Raises RemoteProtocolError."""
-    start, headers = _split_head(raw)
-    version, _, rest = start.partition(" ")
-    code = rest[:3]
-    if version not in ("HTTP/1.1", "HTTP/1.0") or not (code.isascii() and code.isdigit()):
-        raise RemoteProtocolError(f"malformed status line {start[:60]!r}")
-    head = Head(method="", target="", status=int(code), headers=headers)
-    _frame(head, minor=version[-1])
-    if head.status < 200 or head.status in (204, 304):
-        head.content_length, head.chunked = 0, False
-    return head
-
-
-def _frame(head: Head, *, minor: str) -> None:
-    """Decide how the body is delimited and whether the connection stays open."""
-    headers = head.headers
-    length = headers.get("content-length")
-    coding = headers.get("transfer-encoding")
-    if coding is not None:
-        if length is not None:
-            raise RemoteProtocolError("both Content-Length and Transfer-Encoding")
-        if coding.lower() != "chunked":
-            raise RemoteProtocolError(f"unknown transfer coding {coding[:40]!r}", status=501)
-        head.chunked = True
-    elif length is not None:
-        if not (length.isascii() and length.isdigit()) or len(length) > 15:
-            raise RemoteProtocolError(f"malformed Content-Length {length[:40]!r}")
-        head.content_length = int(length)
-    connection = headers.get("connection")
-    if connection is None:
-        head.keep_alive = minor == "1"
-    else:
-        options = connection.lower()
-        head.keep_alive = "close" not in options and (minor == "1" or "keep-alive" in options)
+_CLOSED = "connection closed in the middle of a message"
 
 
 class Parser:
@@ -156,7 +58,7 @@ class Parser:
     then for ever: a broken connection cannot be resumed.
     """
 
-    __slots__ = ("_buffer", "_eof", "_failed", "_left", "_max_head", "_request", "_state")
+    __slots__ = ("_buffer", "_eof", "_failed", "_left", "_max_head", "_request", "_seen", "_state")
 
     def __init__(self, *, request: bool, max_head_bytes: int) -> None:
         self._request = request
@@ -164,8 +66,10 @@ class Parser:
         self._buffer = bytearray()
         self._state = "head"
         self._left = 0
+        # How much of the buffer has been searched for the end of a head without success.
+        self._seen = 0
         self._eof = False
-        self._failed = ""
+        self._failed: RemoteProtocolError | None = None
 
     def feed(self, data: bytes) -> None:
         """Add bytes from the peer."""
@@ -180,30 +84,28 @@ class Parser:
         """True between two messages with nothing buffered: closing now loses nothing."""
         return self._state == "head" and not self._buffer
 
-    def next_event(self) -> Head | bytes | dict[str, str] | None:
+    @property
+    def ends_with_connection(self) -> bool:
+        """True inside a body that has no other end than the end of the connection."""
+        return self._state == "until_eof"
+
+    def next_event(self) -> Event | None:
         """The next event, or None when more bytes are needed."""
-        if self._failed:
-            raise RemoteProtocolError(self._failed)
+        if self._failed is not None:
+            raise RemoteProtocolError(str(self._failed), status=self._failed.status)
         try:
             event = _STEPS[self._state](self)
+            if event is None and self._eof and not self.idle:
+                raise RemoteProtocolError(_CLOSED)
         except RemoteProtocolError as error:
-            self._failed = str(error)
+            self._failed = error
             raise
-        if event is None and self._eof and not self.idle:
-            self._failed = "connection closed in the middle of a message"
-            raise RemoteProtocolError(self._failed)
         return event
 
-    def _head(self) -> Head | bytes | dict[str, str] | None:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > self._max_head:
-                raise RemoteProtocolError(f"head over {self._max_head} bytes", status=431)
+    def _head(self) -> Event | None:
+        raw = self._block()
+        if raw is None:
             return None
-        if end > self._max_head:
-            raise RemoteProtocolError(f"head over {self._max_head} bytes", status=431)
-        raw = bytes(self._buffer[:end])
-        del self._buffer[: end + 4]
         head = parse_request_head(raw) if self._request else parse_response_head(raw)
         if head.chunked:
             self._state = "size"
@@ -214,78 +116,105 @@ class Parser:
             self._state = "length" if self._left else "end"
         return head
 
-    def _length(self) -> Head | bytes | dict[str, str] | None:
-        data = self._take(self._left)
-        if data is None:
-            return None
-        self._left -= len(data)
-        if not self._left:
-            self._state = "end"
-        return data
+    def _length(self) -> Event | None:
+        return self._body("end")
 
-    def _until_eof(self) -> Head | bytes | dict[str, str] | None:
+    def _until_eof(self) -> Event | None:
         data = self._take(len(self._buffer))
         if data is None and self._eof:
-            self._state = "head"
-            return {}
+            return self._end()
         return data
 
-    def _end(self) -> Head | bytes | dict[str, str] | None:
+    def _end(self) -> Event | None:
         self._state = "head"
         return {}
 
-    def _size(self) -> Head | bytes | dict[str, str] | None:
-        end = self._buffer.find(b"\r\n")
-        if end < 0 or end > _MAX_CHUNK_LINE:
-            if len(self._buffer) > _MAX_CHUNK_LINE:
-                raise RemoteProtocolError(f"chunk-size line over {_MAX_CHUNK_LINE} bytes")
+    def _size(self) -> Event | None:
+        end = self._buffer.find(b"\n")
+        if (len(self._buffer) if end < 0 else end) > _MAX_CHUNK_LINE:
+            raise RemoteProtocolError(f"chunk-size line over {_MAX_CHUNK_LINE} bytes")
+        if end < 0:
             return None
-        text = self._buffer[:end].decode("latin-1").partition(";")[0].strip(" \t")
-        if not text or not _HEX.issuperset(text) or len(text) > 12:
-            raise RemoteProtocolError(f"malformed chunk size {text[:40]!r}")
-        del self._buffer[: end + 2]
-        self._left = int(text, 16)
+        line = self._buffer[: end + 1].decode("latin-1")
+        size, _, extension = line[:-2].partition(";")
+        size = size.rstrip(" \t")
+        if (
+            not line.endswith("\r\n")
+            or "\r" in extension
+            or not 0 < len(size) <= 12
+            or not _HEX.issuperset(size)
+        ):
+            raise RemoteProtocolError(f"malformed chunk size {line[:40]!r}")
+        del self._buffer[: end + 1]
+        self._left = int(size, 16)
         self._state = "chunk" if self._left else "trailers"
         return self.next_event()
 
-    def _chunk(self) -> Head | bytes | dict[str, str] | None:
-        data = self._take(self._left)
-        if data is None:
-            return None
-        self._left -= len(data)
-        if not self._left:
-            self._state = "chunk_end"
-        return data
+    def _chunk(self) -> Event | None:
+        return self._body("chunk_end")
 
-    def _chunk_end(self) -> Head | bytes | dict[str, str] | None:
+    def _chunk_end(self) -> Event | None:
+        if not b"\r\n".startswith(self._buffer[:2]):
+            raise RemoteProtocolError("chunk longer than its size")
         if len(self._buffer) < 2:
             return None
-        if self._buffer[:2] != b"\r\n":
-            raise RemoteProtocolError("chunk longer than its size")
         del self._buffer[:2]
         self._state = "size"
         return self.next_event()
 
-    def _trailers(self) -> Head | bytes | dict[str, str] | None:
+    def _trailers(self) -> Event | None:
         if self._buffer[:2] == b"\r\n":
             del self._buffer[:2]
-            self._state = "head"
-            return {}
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) > self._max_head:
-                raise RemoteProtocolError(f"trailers over {self._max_head} bytes", status=431)
+            return self._end()
+        raw = self._block()
+        if raw is None:
             return None
-        lines = self._buffer[:end].decode("latin-1").split("\r\n")
-        del self._buffer[: end + 4]
         self._state = "head"
-        return parse_headers(lines)
+        return parse_headers(split_lines(raw))
+
+    def _block(self) -> bytes | None:
+        """Everything before the next blank line, taken; None when that has not arrived yet."""
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n", self._seen)
+        if (len(buffer) - 3 if end < 0 else end) > self._max_head:
+            raise RemoteProtocolError(f"head over {self._max_head} bytes", status=431)
+        if end < 0:
+            self._refuse_early()
+            self._seen = max(0, len(buffer) - 3)
+            return None
+        self._seen = 0
+        raw = bytes(buffer[:end])
+        del buffer[: end + 4]
+        return raw
+
+    def _refuse_early(self) -> None:
+        """Refuse an unfinished head that can never be one, instead of waiting for its end."""
+        buffer, start = self._buffer, self._seen
+        before = max(0, start - 1)
+        breaks = buffer.count(b"\r\n", before)
+        # A CR in the last place may still get its LF.
+        returns = buffer.count(b"\r", before, max(0, len(buffer) - 1))
+        if not breaks == returns == buffer.count(b"\n", start) or buffer.find(b"\0", start) >= 0:
+            raise RemoteProtocolError("bare CR, LF or NUL in a head")
+
+    def _body(self, after: str) -> bytes | None:
+        data = self._take(self._left)
+        if data is not None:
+            self._left -= len(data)
+            if not self._left:
+                self._state = after
+        return data
 
     def _take(self, limit: int) -> bytes | None:
-        if not self._buffer:
+        buffer = self._buffer
+        if not buffer:
             return None
-        data = bytes(self._buffer[:limit])
-        del self._buffer[:limit]
+        if limit >= len(buffer):
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            data = bytes(buffer[:limit])
+            del buffer[:limit]
         return data
 
 
@@ -301,35 +230,9 @@ _STEPS = {
 }
 
 
-def _encode(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    lines = [start]
-    for name, value in headers:
-        lines.append(f"{name}: {value}")
-    text = "\r\n".join(lines)
-    # One scan for the whole head: a line break that did not come from the join is an injection.
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
-        raise LocalProtocolError(f"line break or NUL in a header of {start[:60]!r}")
-    return text.encode("utf-8", "replace") + b"\r\n\r\n"
-
-
-def encode_request(
-    method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes = b""
-) -> bytes:
-    """A whole request with Content-Length. Raises LocalProtocolError for a line break in a head."""
-    length = ("Content-Length", str(len(body)))
-    return _encode(f"{method} {target} HTTP/1.1", (*headers, length)) + body
-
-
-def encode_response(status: int, headers: Iterable[tuple[str, str]], body: bytes = b"") -> bytes:
-    """A whole response with Content-Length. Raises LocalProtocolError like encode_request."""
-    reason = REASONS.get(status, "Unknown")
-    length = ("Content-Length", str(len(body)))
-    return _encode(f"HTTP/1.1 {status} {reason}", (*headers, length)) + body
-
-
 def encode_chunked_head(start: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """Head of a message whose body follows in chunks. `start` is the whole start line."""
-    return _encode(start, (*headers, ("Transfer-Encoding", "chunked")))
+    return encode_head(start, (*headers, ("Transfer-Encoding", "chunked")))
 
 
 def encode_chunk(data: bytes) -> bytes:
@@ -340,6 +243,4 @@ def encode_chunk(data: bytes) -> bytes:
 def encode_last_chunk(trailers: Iterable[tuple[str, str]] = ()) -> bytes:
     """The end of a chunked body, with trailers. Raises LocalProtocolError like encode_request."""
     pairs = tuple(trailers)
-    if not pairs:
-        return b"0\r\n\r\n"
-    return _encode("0", pairs)
+    return encode_head("0", pairs) if pairs else b"0\r\n\r\n"

@@ -96,7 +96,7 @@ INVALID_EXTENSION_IDENTIFIER = "Extension.InvalidExtensionIdentifier"
 UNKNOWN_EXTENSION_IDENTIFIER = "Extension.UnknownExtensionIdentifier"
 MISSING_HEADER = "Extension.MissingHeader"
 
-# Error types that a runtime reports (the first four groups of AWS's Python client).
+# Error types that a runtime reports, as AWS's Python client does.
 FAULT_MARSHAL = "Runtime.MarshalError"
 FAULT_UNMARSHAL = "Runtime.UnmarshalError"
 FAULT_SYNTAX = "Runtime.UserCodeSyntaxError"
@@ -129,7 +129,8 @@ MAX_HEAD_BYTES = 1024 * 1024
 INIT_TIMEOUT_MS = 10_000
 SHUTDOWN_BUDGET_MS = 2_000
 SHUTDOWN_BUDGET_INTERNAL_MS = 500
-# AWS's emulator gives the runtime this share of the shutdown budget; the documentation says 300 ms.
+# The runtime's part of the shutdown budget beside external extensions, by the documentation of the
+# execution environment; AWS's emulator gives it 30 % of the budget.
 SHUTDOWN_RUNTIME_SHARE_MS = 300
 
 # --- Environment variables ------------------------------------------------------------------------

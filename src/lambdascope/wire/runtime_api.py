@@ -1,15 +1,16 @@
 """The messages of the Lambda Runtime API, version 2018-06-01, for both sides.
 
-The runtime encodes requests (`to_request`) and reads responses (`from_response`); a server of the
-API reads requests (`parse_request`) and encodes responses (`to_response`). Payload bytes pass
-untouched. Source: AWS Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
+The runtime encodes requests (`to_request`) and reads an answer to next by making an `Invocation` of
+it; a server of the API reads requests (`parse_request`) and encodes responses (`to_response`).
+Payload bytes pass untouched; what a streamed answer adds is in `streaming`. Source: AWS Lambda
+developer guide, "Using the Lambda runtime API for custom runtimes".
 """
 
 from __future__ import annotations
 
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.http1 import encode_request, encode_response
+from lambdascope.wire.heads import encode_request, encode_response
 from lambdascope.wire.message import Message
 
 TYPE_CHECKING = False
@@ -27,7 +28,10 @@ _INVOCATION_ID = names.INVOCATION_ID.lower()
 _ERROR_TYPE = names.FUNCTION_ERROR_TYPE.lower()
 _XRAY_CAUSE = names.XRAY_ERROR_CAUSE.lower()
 _RESPONSE_MODE = names.RESPONSE_MODE.lower()
-# What a request id is made of on Lambda; anything else is percent-encoded in a path.
+# What belongs to one hop and is written anew by the encoder.
+_HOP_BY_HOP = frozenset(("content-length", "transfer-encoding", "trailer", "connection", "date"))
+_HEX = frozenset("0123456789abcdefABCDEF")
+# Anything else is percent-encoded in a path (RFC 3986, 2.3).
 _PATH_SAFE = frozenset("-_.~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -36,7 +40,7 @@ class Invocation(Message):
 
     `deadline_ms` is Unix time in ms. Optional headers are None when absent or empty, because
     managed instances send them empty. `headers` keeps all of them, lower case, also the unknown
-    ones.
+    ones. Raises RemoteProtocolError when the request id or the deadline is missing or malformed.
     """
 
     __slots__ = (
@@ -61,12 +65,9 @@ class Invocation(Message):
         if not self.request_id:
             raise RemoteProtocolError(f"next answered without {names.REQUEST_ID}")
         deadline = get(_DEADLINE_MS, "")
-        try:
-            self.deadline_ms = int(deadline)
-        except ValueError:
-            raise RemoteProtocolError(
-                f"next answered with {names.DEADLINE_MS}: {deadline[:40]!r}"
-            ) from None
+        if not (deadline.isascii() and deadline.isdigit()) or len(deadline) > 18:
+            raise RemoteProtocolError(f"next answered with {names.DEADLINE_MS}: {deadline[:40]!r}")
+        self.deadline_ms = int(deadline)
         self.invoked_function_arn = get(_FUNCTION_ARN, "")
         self.trace_id = get(_TRACE_ID) or None
         self.client_context = get(_CLIENT_CONTEXT) or None
@@ -79,9 +80,6 @@ class Invocation(Message):
         """The server's answer to `next`."""
         headers = [(_display(k), v) for k, v in self.headers.items() if k not in _HOP_BY_HOP]
         return encode_response(names.OK, headers, self.body)
-
-
-_HOP_BY_HOP = frozenset(("content-length", "transfer-encoding", "connection", "date"))
 
 
 def _display(name: str) -> str:
@@ -111,10 +109,15 @@ class InvocationResponse(Message):
     def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
         """The buffered POST. `common` are the headers of every request (Host, User-Agent)."""
         headers = [*common, ("Content-Type", self.content_type)]
+        if self.mode:
+            headers.append((names.RESPONSE_MODE, self.mode))
         if self.invocation_id is not None:
             headers.append((names.INVOCATION_ID, self.invocation_id))
-        target = f"{names.INVOCATION_PREFIX}{quote(self.request_id)}{names.RESPONSE_SUFFIX}"
-        return encode_request("POST", target, headers, self.body)
+        return encode_request("POST", self.target(), headers, self.body)
+
+    def target(self) -> str:
+        """Where the answer goes."""
+        return f"{names.INVOCATION_PREFIX}{quote(self.request_id)}{names.RESPONSE_SUFFIX}"
 
 
 class InvocationError(Message):
@@ -241,7 +244,8 @@ def parse_request(
 
 def quote(text: str) -> str:
     """Percent-encode what is not safe in a path segment."""
-    if _PATH_SAFE.issuperset(text):
+    # The usual id is a UUID; this test is the fast one.
+    if (text.isascii() and text.replace("-", "").isalnum()) or _PATH_SAFE.issuperset(text):
         return text
     return "".join(
         chr(b) if chr(b) in _PATH_SAFE else f"%{b:02X}" for b in text.encode("utf-8", "replace")
@@ -250,23 +254,16 @@ def quote(text: str) -> str:
 
 def unquote(text: str) -> str:
     """Undo `quote`; malformed escapes stay as they are."""
-    if "%" not in text:
-        return text
-    out = bytearray()
-    raw = text.encode("utf-8", "replace")
-    i = 0
-    while i < len(raw):
-        if raw[i] == 0x25 and _is_hex(raw[i + 1 : i + 3]):
-            out.append(int(raw[i + 1 : i + 3], 16))
-            i += 3
+    first, *rest = text.split("%")
+    out = bytearray(first.encode("utf-8", "replace"))
+    for part in rest:
+        digits, tail = part[:2], part[2:]
+        if len(digits) == 2 and _HEX.issuperset(digits):
+            out.append(int(digits, 16))
+            out += tail.encode("utf-8", "replace")
         else:
-            out.append(raw[i])
-            i += 1
+            out += b"%" + part.encode("utf-8", "replace")
     return out.decode("utf-8", "replace")
-
-
-def _is_hex(pair: bytes) -> bool:
-    return len(pair) == 2 and all(b in b"0123456789abcdefABCDEF" for b in pair)
 
 
 def status_response(status: int) -> bytes:

@@ -1,27 +1,28 @@
 """The messages of the Lambda Telemetry API, version 2022-07-01, for both sides.
 
-An extension encodes `Subscribe` and reads batches of records; a server of the API does the
-opposite. Source: AWS Lambda developer guide, "Lambda Telemetry API reference" and "Event schema
-reference". `json` is imported inside the functions, because an extension subscribes before it needs
-it.
+An extension encodes `Subscribe` and reads batches of records (`parse_batch`); a server of the API
+reads the subscription (`parse_request`), answers it and encodes batches (`encode_batch`). Source:
+AWS Lambda developer guide, "Lambda Telemetry API reference" and "Event schema reference". `json` is
+imported inside the functions, because an extension subscribes before it needs it.
 """
 
 from __future__ import annotations
 
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.http1 import encode_request
-from lambdascope.wire.message import Message
+from lambdascope.wire.heads import encode_request, encode_response
+from lambdascope.wire.message import Message, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _IDENTIFIER = names.EXTENSION_IDENTIFIER.lower()
+_JSON = ("Content-Type", names.CONTENT_TYPE_JSON)
 
 
 class Subscribe(Message):
-    """PUT telemetry over HTTP. Limits of the three buffering fields are in `names`."""
+    """PUT telemetry over HTTP. `buffering` is items, bytes and ms, with limits in `names`."""
 
     __slots__ = (
         "identifier",
@@ -49,19 +50,15 @@ class Subscribe(Message):
         self.schema_version = schema_version
 
     def to_request(self, common: Iterable[tuple[str, str]]) -> bytes:
-        """The PUT. Types and URI are ours and hold nothing that JSON would have to escape."""
-        listed = ",".join(f'"{name}"' for name in self.types)
+        """The PUT. Raises LocalProtocolError for a text that JSON would have to escape."""
+        listed = ",".join(plain_json(name) for name in self.types)
         body = (
-            f'{{"schemaVersion":"{self.schema_version}","types":[{listed}],'
+            f'{{"schemaVersion":{plain_json(self.schema_version)},"types":[{listed}],'
             f'"buffering":{{"maxItems":{self.max_items},"maxBytes":{self.max_bytes},'
             f'"timeoutMs":{self.timeout_ms}}},'
-            f'"destination":{{"protocol":"HTTP","URI":"{self.uri}"}}}}'
+            f'"destination":{{"protocol":"HTTP","URI":{plain_json(self.uri)}}}}}'
         )
-        headers = (
-            *common,
-            ("Content-Type", names.CONTENT_TYPE_JSON),
-            (names.EXTENSION_IDENTIFIER, self.identifier),
-        )
+        headers = (*common, _JSON, (names.EXTENSION_IDENTIFIER, self.identifier))
         return encode_request("PUT", names.TELEMETRY_PATH, headers, body.encode())
 
 
@@ -125,6 +122,21 @@ def _uri(destination: object) -> str:
     if not isinstance(uri, str) or not uri.startswith("http://"):
         raise RemoteProtocolError(f"destination.URI {uri!r} does not start with http://")
     return uri
+
+
+def subscribed_response() -> bytes:
+    """The server's answer to a subscription that it took."""
+    return encode_response(names.OK, (_JSON,), b'"OK"')
+
+
+def encode_batch(
+    target: str, common: Iterable[tuple[str, str]], records: Sequence[Mapping[str, object]]
+) -> bytes:
+    """The POST that delivers records to the path of the subscription's URI."""
+    import json
+
+    body = json.dumps(records, separators=(",", ":")).encode()
+    return encode_request("POST", target, (*common, _JSON), body)
 
 
 def parse_batch(body: bytes) -> list[dict[str, object]]:
