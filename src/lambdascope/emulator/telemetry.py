@@ -204,7 +204,7 @@ class TelemetryBus:
             on_dropped=self._on_dropped,
         )
         for event in self._history:
-            subscriber.put(event)
+            subscriber.put(event, replay=True)
         for category in set(request.types) & self._forgotten.keys():
             records, size_bytes = self._forgotten[category]
             subscriber.drop(records, size_bytes, _HISTORY_FULL)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class Delivery:
 class Subscriber:
     """Events in from any thread, batches out from its own.
 
-    Up to a batch is on its way, up to one is ready, and up to one is being collected. `objects`
+    One batch is on its way, one may be ready, and one is being collected at any time. `objects`
     says that log lines which are JSON objects are delivered as such. `on_dropped` gets one line of
     text the first time that records are lost, and one with the total at the end.
     """
@@ -66,7 +67,7 @@ class Subscriber:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._due = 0.0
-        self._ready: list[bytes] | None = None
+        self._ready: deque[list[bytes]] = deque()
         self._busy = False
         self._paused = False
         self._flushing = False
@@ -82,14 +83,20 @@ class Subscriber:
         """Begin to deliver."""
         self._thread.start()
 
-    def put(self, event: Event) -> None:
-        """Take an event, if it is of a type that was asked for. Never waits for the listener."""
+    def put(self, event: Event, *, replay: bool = False) -> None:
+        """Take an event, if it is of a type that was asked for. Never waits for the listener.
+
+        With `replay` it is from before the subscription, for which the listener is not to blame.
+        """
         if event.category not in self._request.types:
             return
         whole = event.as_object if self._objects else None
         with self._changed:
             self._announce_drops()
-            self._append(whole or event.text)
+            if self._is_full() and self._ready and not replay:
+                self._drop(1, len(event.text), _SLOW)
+            else:
+                self._append(whole or event.text)
 
     def drop(self, records: int, size_bytes: int, reason: str) -> None:
         """Count what was lost before it came here."""
@@ -140,10 +147,7 @@ class Subscriber:
 
     def _append(self, item: bytes) -> None:
         if self._is_full():
-            if self._ready is not None:
-                self._drop(1, len(item), _SLOW)
-                return
-            self._ready = self._take_waiting()
+            self._ready.append(self._take_waiting())
         if not self._waiting:
             self._due = time.monotonic() + self._request.timeout_ms / 1000
         self._waiting.append(item)
@@ -169,7 +173,7 @@ class Subscriber:
 
     def _announce_drops(self) -> None:
         """Say what was lost, ahead of the next event: a dead listener is not told of its death."""
-        if not self._drops or (self._is_full() and self._ready is not None):
+        if not self._drops or (self._is_full() and self._ready):
             return
         drops, self._drops = self._drops, {}
         if _PLATFORM not in self._request.types:
@@ -198,9 +202,8 @@ class Subscriber:
         return None
 
     def _due_batch(self) -> list[bytes] | None:
-        if self._ready is not None:
-            batch, self._ready = self._ready, None
-            return batch
+        if self._ready:
+            return self._ready.popleft()
         is_due = self._flushing or self._is_full() or time.monotonic() >= self._due
         return self._take_waiting() if self._waiting and is_due else None
 
