@@ -708,6 +708,7 @@ def test_a_connection_that_the_listener_closed_is_opened_again() -> None:
         try:
             bus.emit("platform.start", {}, EPOCH_NS)
             assert again.kinds(1) == ["platform.start"]
+            assert bus.flush(10)
         finally:
             again.close()
     assert said == []
@@ -748,6 +749,7 @@ def test_frozen_time_is_not_held_against_the_listener() -> None:
         assert len(receiver.requests) == 1
         bus.resume()
         assert receiver.kinds(2) == ["platform.telemetrySubscription", "function"]
+        assert bus.flush(10)
     assert said == []
 
 
