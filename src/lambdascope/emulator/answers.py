@@ -130,6 +130,13 @@ def timed_out(timeout_ms: int) -> Fault:
     )
 
 
+def closed() -> Fault:
+    """The environment is shut down under the invocation."""
+    return Fault(
+        error_type=names.FAULT_SANDBOX_FAILURE, message="The execution environment was shut down"
+    )
+
+
 def timeout_text(timeout_ms: int) -> str:
     """What Lambda says when the function's timeout has passed."""
     return f"Task timed out after {timeout_ms / 1000:.2f} seconds"

@@ -7,13 +7,28 @@ callers only queue work. It speaks to the runtime and to extensions through sock
 
 from __future__ import annotations
 
+import atexit
+import itertools
+import threading
+import time
+import uuid
 from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from lambdascope.emulator.driver import Driver, Job
+from lambdascope.emulator.host import Host
+from lambdascope.emulator.records import InvocationRecord
+from lambdascope.emulator.sandbox import Turn
+from lambdascope.emulator.trace import complete_trace_header
+from lambdascope.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambdascope.emulator.config import FunctionConfig
-    from lambdascope.emulator.records import InvocationRecord, LogLine
+    from lambdascope.emulator.records import LogLine
+
+# How long the end may take beyond its own budgets before the caller is let go.
+_END_WAIT_S = 10.0
 
 
 class EnvironmentClosed(Exception):
@@ -43,7 +58,6 @@ class ExecutionEnvironment:
 
     `on_log` gets every log line, in order, from another thread; it should return quickly.
     `otlp_endpoint` becomes OTEL_EXPORTER_OTLP_ENDPOINT of the runtime and of the extensions.
-    `records` holds the latest invocations, oldest first.
     """
 
     def __init__(
@@ -54,15 +68,53 @@ class ExecutionEnvironment:
         otlp_endpoint: str | None = None,
     ) -> None:
         self.config = config
-        self.records: list[InvocationRecord] = []
+        self._host = Host(config, on_log=on_log, otlp_endpoint=otlp_endpoint)
+        self._driver = Driver(self._host)
+        self._numbers = itertools.count(1)
+        self._thread = threading.Thread(target=self._driver.run, name="environment", daemon=True)
+        self._started = False
+        atexit.register(self.shutdown, names.SHUTDOWN_FAILURE)
+
+    @property
+    def records(self) -> list[InvocationRecord]:
+        """The latest invocations, oldest first; the last one may be under way."""
+        with self._host.lock:
+            return list(self._driver.records)
+
+    @property
+    def api_address(self) -> str:
+        """host:port of the Runtime, Extensions and Telemetry API."""
+        return self._host.api.address
 
     def start(self) -> None:
         """Begin init in the background, as Lambda does before the first event arrives."""
-        raise NotImplementedError
+        with self._host.lock:
+            if not self._started and not self._driver.closing:
+                self._started = True
+                self._thread.start()
 
     def wait_ready(self, timeout_s: float) -> bool:
-        """Wait until init is over; whether it succeeded within `timeout_s` seconds."""
-        raise NotImplementedError
+        """Wait until the first init is over; whether it succeeded within `timeout_s` seconds."""
+        return self._wait(lambda: self._driver.init_over, timeout_s) and self.ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are processes that have been initialised, or are about to be again."""
+        with self._host.lock:
+            return self._driver.generation is not None
+
+    def wait_frozen(self, timeout_s: float) -> bool:
+        """Wait until all processes are stopped; whether they were within `timeout_s` seconds."""
+        driver = self._driver
+        return self._wait(
+            lambda: driver.generation is not None and driver.generation.frozen, timeout_s
+        )
+
+    def pids(self) -> dict[str, int]:
+        """The running processes that were started: "runtime" and the names of the extensions."""
+        with self._host.lock:
+            generation = self._driver.generation
+            return {} if generation is None else generation.pids()
 
     def invoke(self, event: bytes, **options: Unpack[InvokeOptions]) -> InvocationRecord:
         """Run one invocation; returns when the runtime and all extensions are back.
@@ -70,8 +122,52 @@ class ExecutionEnvironment:
         Invocations queue: an environment runs one at a time. Starts the environment if need be.
         Raises EnvironmentClosed after `shutdown`.
         """
-        raise NotImplementedError
+        job = self._job(event, options)
+        self.start()
+        if not self._driver.submit(job):
+            raise EnvironmentClosed("the execution environment was shut down")
+        job.over.wait()
+        if job.error:
+            raise EnvironmentClosed(job.error)
+        return job.turn.record
 
-    def shutdown(self, reason: str = "spindown") -> None:
-        """End the environment: SHUTDOWN to extensions, then every process is gone. Idempotent."""
-        raise NotImplementedError
+    def shutdown(self, reason: str = names.SHUTDOWN_SPINDOWN) -> None:
+        """End the environment: SHUTDOWN to extensions, then every process is gone. Idempotent.
+
+        An invocation that is under way fails, queued ones raise EnvironmentClosed.
+        """
+        self._driver.close(reason)
+        with self._host.lock:
+            started = self._started
+            self._started = True
+        if not started:
+            self._host.close()
+        elif self._thread.ident is not None and threading.current_thread() is not self._thread:
+            self._thread.join(_END_WAIT_S)
+        atexit.unregister(self.shutdown)
+
+    def _job(self, event: bytes, options: InvokeOptions) -> Job:
+        arn = self.config.function_arn
+        qualifier = options.get("qualifier")
+        record = InvocationRecord(
+            request_id=options.get("request_id") or str(uuid.uuid4()),
+            number=next(self._numbers),
+            cold=False,
+            event=event,
+            deadline_ms=0,
+            trace_header=complete_trace_header(options.get("trace_header"), time.time()),
+            invoked_function_arn=f"{arn}:{qualifier}" if qualifier else arn,
+        )
+        headers = {
+            names.CLIENT_CONTEXT.lower(): options.get("client_context"),
+            names.COGNITO_IDENTITY.lower(): options.get("cognito_identity"),
+            names.TENANT_ID.lower(): options.get("tenant_id"),
+        }
+        turn = Turn(
+            record, tenant_id=options.get("tenant_id"), on_response=options.get("on_response")
+        )
+        return Job(turn, {name: value for name, value in headers.items() if value})
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        with self._host.lock:
+            return self._host.lock.wait_for(done, timeout_s)

@@ -85,9 +85,12 @@ class Process:
         """Send a signal to the whole group; an empty group is fine."""
         send(self.pid, number)
 
-    def reap(self) -> None:
-        """Wait for the killed leader, free its number and its pipe."""
+    def wait(self) -> None:
+        """Wait for the killed leader, and for `on_exit`."""
         self._watcher.join()
+
+    def reap(self) -> None:
+        """Free its number and its pipe."""
         self._popen.wait()
         if self._popen.stdout is not None:
             self._popen.stdout.close()
@@ -159,8 +162,11 @@ class ProcessTable:
         """Let everything run again."""
         self._signal_all(signal.SIGCONT)
 
-    def kill(self) -> None:
-        """End everything that is left, also what left its process group, and reap it."""
+    def kill(self, before_reaping: Callable[[], None]) -> None:
+        """End everything that is left, also what left its process group, and reap it. Idempotent.
+
+        `before_reaping` is called when nothing runs any more and the outputs are still open.
+        """
         self._signal_all(signal.SIGKILL)
         for process in self._processes:
             process.signal_group(signal.SIGKILL)
@@ -171,6 +177,9 @@ class ProcessTable:
                 break
             for pid in escaped:
                 send(pid, signal.SIGKILL, group=False)
+        for process in self._processes:
+            process.wait()
+        before_reaping()
         for process in self._processes:
             process.reap()
         self._processes.clear()

@@ -1,0 +1,185 @@
+"""The life of an environment, in the one thread that lives it: init, invoke, freeze, reset, end.
+
+`environment` queues invocations and asks for the end; the phases do the work. After a failure the
+environment is reset: its processes get their shutdown and are killed, and the next invocation does
+the init again inside of its own time.
+"""
+
+from __future__ import annotations
+
+import collections
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from lambdascope.emulator import answers
+from lambdascope.emulator.generation import Generation
+from lambdascope.emulator.init_phase import IN_INIT, IN_INVOKE, InitResult, run_init
+from lambdascope.emulator.invoke_phase import InvokePhase
+from lambdascope.emulator.records import TIMED_OUT, InvocationRecord
+from lambdascope.emulator.times import MS
+from lambdascope.wire import names
+
+if TYPE_CHECKING:
+    from lambdascope.emulator.answers import Fault
+    from lambdascope.emulator.host import Host
+    from lambdascope.emulator.sandbox import Turn
+
+# Older invocations are forgotten.
+MAX_RECORDS = 1000
+
+
+class Job:
+    """One queued invocation. `over` is set when it is done; `error` says why it never began."""
+
+    def __init__(self, turn: Turn, headers: dict[str, str]) -> None:
+        self.turn = turn
+        self.headers = headers
+        self.over = threading.Event()
+        self.error = ""
+
+
+class Driver:
+    """Lives one environment. `run` is the thread's; everything else may be called from any."""
+
+    def __init__(self, host: Host) -> None:
+        self.records: list[InvocationRecord] = []
+        self.generation: Generation | None = None
+        self.init_over = False
+        self.closing = ""
+        self._host = host
+        self._jobs: collections.deque[Job] = collections.deque()
+        # The init that the next invocation will have as its cold start.
+        self._init: InitResult | None = None
+
+    def submit(self, job: Job) -> bool:
+        """Queue an invocation; False when the environment is closing."""
+        with self._host.lock:
+            if self.closing:
+                return False
+            self._jobs.append(job)
+            self._host.lock.notify_all()
+            return True
+
+    def close(self, reason: str) -> None:
+        """End soon: also what is under way."""
+        with self._host.lock:
+            self.closing = self.closing or reason
+            self._host.sandbox.fail(answers.closed())
+
+    def run(self) -> None:
+        """The whole life."""
+        try:
+            self._first_init()
+            while (job := self._next_job()) is not None:
+                self._serve(job)
+                job.over.set()
+            self._stop(self.closing)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave callers waiting
+            text = f"the emulator failed ({type(error).__name__}: {error}); please report this"
+            print(f"lambdascope: {text}", file=sys.stderr)
+        finally:
+            self._end()
+
+    def _first_init(self) -> None:
+        until_ns = self._host.clock.now_ns() + self._host.config.init_timeout_ms * MS
+        init = self._initialise(IN_INIT, until_ns)
+        if init.fault is not None:
+            self._init = None
+            self._reset(init.fault)
+        with self._host.lock:
+            self.init_over = True
+            self._host.lock.notify_all()
+
+    def _initialise(self, phase: str, until_ns: int) -> InitResult:
+        generation = Generation(self._host)
+        with self._host.lock:
+            self.generation = generation
+            if self.closing:
+                generation.sandbox.fail(answers.closed())
+        self._init = run_init(self._host, generation, phase=phase, until_ns=until_ns)
+        return self._init
+
+    def _next_job(self) -> Job | None:
+        """The next invocation, or None at the end. Between two the environment is frozen."""
+        host = self._host
+        while True:
+            generation = self.generation
+            with host.lock:
+                idle = not self._jobs and not self.closing
+            if idle and generation is not None and host.config.freeze:
+                generation.freeze()
+            with host.lock:
+                host.lock.wait_for(lambda: self.closing or self._jobs or self._broken())
+                if self.closing:
+                    return None
+                if self._jobs and not self._broken():
+                    return self._jobs.popleft()
+                fault = self._broken()
+            if fault is not None:
+                # Nobody is waiting for this one: it can only be seen here.
+                host.say(f"{fault.error_type}: {fault.message}")
+                self._reset(fault)
+
+    def _broken(self) -> Fault | None:
+        return None if self.generation is None else self.generation.sandbox.fault
+
+    def _serve(self, job: Job) -> None:
+        host, record = self._host, job.turn.record
+        inside_ns: int | None = None
+        if self.generation is None:
+            inside_ns = host.clock.now_ns()
+            record.deadline_ms = inside_ns // MS + host.config.timeout_ms
+            self._initialise(IN_INVOKE, record.deadline_ms * MS)
+        init, self._init = self._init, None
+        generation = self.generation
+        if generation is None:
+            raise RuntimeError("no generation after init")
+        self._keep(record)
+        generation.thaw()
+        host.logbook.begin(record)
+        phase = InvokePhase(
+            host, generation, job.turn, headers=job.headers, init=init, inside_ns=inside_ns
+        )
+        fault = None if init is None else init.fault
+        if fault is None:
+            fault = phase.run()
+        else:
+            phase.fail(fault)
+        host.logbook.end()
+        if fault is not None:
+            self._reset(fault)
+
+    def _keep(self, record: InvocationRecord) -> None:
+        with self._host.lock:
+            self.records.append(record)
+            del self.records[:-MAX_RECORDS]
+
+    def _reset(self, fault: Fault) -> None:
+        timed_out = fault.status == TIMED_OUT
+        self._stop(names.SHUTDOWN_TIMEOUT if timed_out else names.SHUTDOWN_FAILURE)
+
+    def _stop(self, reason: str) -> None:
+        generation = self.generation
+        if generation is None:
+            return
+        phase = generation.stop(reason)
+        self._host.bus.reset()
+        with self._host.lock:
+            self.generation = None
+            if self.records:
+                self.records[-1].phases.append(phase)
+
+    def _end(self) -> None:
+        if self.generation is not None:
+            self.generation.kill()
+        self._host.close()
+        with self._host.lock:
+            self.closing = self.closing or names.SHUTDOWN_FAILURE
+            self.generation = None
+            self.init_over = True
+            jobs, self._jobs = self._jobs, collections.deque()
+            self._host.lock.notify_all()
+        for job in jobs:
+            job.error = "the execution environment was shut down"
+            job.over.set()
