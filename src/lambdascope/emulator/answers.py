@@ -34,6 +34,9 @@ _SIGNAL_TEXTS = {
 _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 
+FAULT_TRUNCATED = "Runtime.TruncatedResponse"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """The first thing that went wrong in an environment.
@@ -149,6 +152,11 @@ def response_too_large(size_bytes: int) -> bytes:
         f"Response payload size ({size_bytes} bytes) exceeded maximum allowed payload size "
         f"({names.MAX_PAYLOAD_BYTES} bytes).",
     )
+
+
+def truncated_response() -> bytes:
+    """The answer when the runtime broke off in the middle of its response, and went on."""
+    return error_body(FAULT_TRUNCATED, "The connection ended in the middle of the response")
 
 
 def reported_type(header: str, body: bytes) -> str:

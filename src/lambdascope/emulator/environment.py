@@ -41,7 +41,8 @@ class InvokeOptions(TypedDict, total=False):
     `client_context` and `cognito_identity` are JSON text (decoded already). `trace_header` is the
     X-Ray header; what it lacks is added. `request_id` is made when absent. `on_response` is called
     once, from another thread, as soon as the answer to the caller is complete (or known to be an
-    error); `invoke` itself returns later, when the extensions are back as well.
+    error); it must return at once, because the runtime waits. `invoke` itself returns later, when
+    the extensions are back as well.
     """
 
     client_context: str | None

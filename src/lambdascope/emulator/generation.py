@@ -132,8 +132,10 @@ class Generation:
             self.thaw()
             host.bus.release_held()
             external = [e for e in registered if e.external and self._runs(e)]
-            budget_ms = names.SHUTDOWN_BUDGET_MS if external else names.SHUTDOWN_BUDGET_INTERNAL_MS
-            share_ms = names.SHUTDOWN_RUNTIME_SHARE_MS if external else budget_ms
+            budget_ms = share_ms = names.SHUTDOWN_BUDGET_INTERNAL_MS
+            if any(e.external for e in registered):
+                budget_ms = names.SHUTDOWN_BUDGET_MS
+                share_ms = names.SHUTDOWN_RUNTIME_SHARE_MS
             self._end_runtime(phase.start_ns + share_ms * MS)
             self._end_extensions(external, reason, phase.start_ns + budget_ms * MS)
         self.kill()

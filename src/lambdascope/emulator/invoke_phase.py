@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator import answers, platform_events, reports
-from lambdascope.emulator.records import SUCCESS, Phase, Report
+from lambdascope.emulator.records import FUNCTION_ERROR, SUCCESS, Phase, Report
 from lambdascope.emulator.sandbox import DeadlinePassed, EnvironmentFailed, Turn
 from lambdascope.emulator.times import MS
 from lambdascope.wire import names
@@ -65,6 +65,7 @@ class InvokePhase:
         deadline_ns = self._hand_out()
         try:
             self._wait_for_runtime(deadline_ns)
+            self._answer_truncated()
             self._wait_for_extensions(deadline_ns)
         except EnvironmentFailed as failure:
             fault = failure.fault
@@ -129,6 +130,15 @@ class InvokePhase:
             self._runtime_done(answers.timed_out(self._host.config.timeout_ms))
             raise
         self._runtime_done(None)
+
+    def _answer_truncated(self) -> None:
+        """The runtime is back, but its response never came to its end."""
+        with self._host.lock:
+            body = answers.truncated_response()
+            kind = answers.FAULT_TRUNCATED
+            settled = self._turn.answer(body, status=FUNCTION_ERROR, error_type=kind)
+        if settled:
+            self._turn.publish()
 
     def _wait_for_extensions(self, until_ns: int) -> None:
         turn = self._turn

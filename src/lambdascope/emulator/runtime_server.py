@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _CAUSE_TYPE = "application/vnd.aws.lambda.error.cause+json"
 _TRAILER_TYPE = names.FUNCTION_ERROR_TYPE.lower()
 _TRAILER_BODY = names.FUNCTION_ERROR_BODY.lower()
-_TRUNCATED = "Runtime.TruncatedResponse"
 _MAX_INIT_ERROR_BYTES = names.MAX_PAYLOAD_BYTES
 
 
@@ -101,15 +100,9 @@ class RuntimeServer:
         try:
             body, size = _read(exchange)
         except PeerGone:
-            # Either the runtime is dying, then that is the fault; or it goes on to `next`.
+            # Either the runtime is dying, and its end is the answer; or it goes on to `next`.
             with sandbox.lock:
                 _sent(sandbox, turn)
-                text = "the connection ended in the middle of the response"
-                turn.answer(
-                    answers.error_body(_TRUNCATED, text),
-                    status=records.FUNCTION_ERROR,
-                    error_type=_TRUNCATED,
-                )
             raise
         with sandbox.lock:
             _sent(sandbox, turn)
