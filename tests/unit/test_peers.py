@@ -64,4 +64,4 @@ def test_a_launcher_that_ends_with_an_error_is_no_interpreter(empty: Path) -> No
     script(
         empty / "pyenv" / "versions" / "8" / "bin" / NAME, f"echo {OTHER[0]} {OTHER[1]} /with a/gap"
     )
-    assert ["/with a/gap"] == [str(path) for path in peers.interpreters().values()]
+    assert [str(path) for path in peers.interpreters().values()] == ["/with a/gap"]
