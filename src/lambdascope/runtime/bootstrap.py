@@ -22,14 +22,14 @@ from lambdascope.otlp.names import (
 )
 from lambdascope.runtime.api import RuntimeApi
 from lambdascope.runtime.config import ConfigError, RuntimeConfig
-from lambdascope.runtime.faults import ErrorReport
+from lambdascope.runtime.faults import ErrorReport, Fault
 from lambdascope.runtime.handler import load_handler
 from lambdascope.runtime.handoff import Handoff
 from lambdascope.runtime.import_times import ImportTimes
 from lambdascope.runtime.import_watch import ImportWatch
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.logs import Logs
-from lambdascope.runtime.loop import Loop, Terminated
+from lambdascope.runtime.loop import Loop, Terminated, exit_status
 from lambdascope.runtime.telemetry import Telemetry
 from lambdascope.runtime.trace_env import TraceEnv
 from lambdascope.wire import names
@@ -147,7 +147,8 @@ class Runtime:
             )
 
     def _init_failed(self, error: BaseException) -> int:
-        report = ErrorReport(error, "")
+        status = exit_status(error) if isinstance(error, SystemExit) else 1
+        report = ErrorReport(_told(error, status), "")
         self._logs.flush()
         self._logs.error(report)
         message = InitError(
@@ -159,12 +160,19 @@ class Runtime:
         self._init.ended_ns = monotonic_ns()
         self._connect()
         self._telemetry.init_failed(report)
-        status = error.code if isinstance(error, SystemExit) else 1
-        return status if isinstance(status, int) and status else 1
+        return status or 1
 
     def _on_sigterm(self, _signum: int, _frame: FrameType | None) -> None:
         self._telemetry.terminated()
         raise Terminated
+
+
+def _told(error: BaseException, status: int) -> BaseException:
+    """The failure to report: sys.exit in the words that the platform has for a dead runtime."""
+    if not isinstance(error, SystemExit):
+        return error
+    fault = Fault(names.FAULT_EXIT, f"Runtime exited with error: exit status {status}")
+    return fault.with_traceback(error.__traceback__)
 
 
 def _init_error_type(report: ErrorReport) -> str:

@@ -59,11 +59,11 @@ class Handoff:
             return False
         address, token = found
         host, port = split_address(address)
-        connection = Connection(host, port, connect_timeout=_BUDGET_S, io_timeout=_BUDGET_S)
+        connection = Connection(host, port, connect_timeout=_BUDGET_S)
         self._headers = (("Host", address), (names.HANDOFF_TOKEN, token))
         hello = encode_request("POST", names.HELLO_PATH, self._headers)
         try:
-            head, _ = connection.exchange(hello)
+            head, _ = connection.exchange(hello, timeout=_BUDGET_S)
         except (ConnectionLost, RemoteProtocolError) as error:
             self._say(f"the extension does not answer ({error}); telemetry stays in this process")
             return False
@@ -88,7 +88,9 @@ class Handoff:
         )
         try:
             self._read_answer(connection)
-            connection.send(encode_request("POST", names.TRACES_PATH, headers, body))
+            connection.send(
+                encode_request("POST", names.TRACES_PATH, headers, body), timeout=_BUDGET_S
+            )
             self._unread = True
         except (ConnectionLost, RemoteProtocolError) as error:
             self.dropped_spans += spans
@@ -109,7 +111,7 @@ class Handoff:
         if not self._unread:
             return
         self._unread = False
-        head, body = connection.receive()
+        head, body = connection.receive(timeout=_BUDGET_S)
         if head.status != names.OK:
             self._failed(f"answered {head.status}: {body[:100].decode('utf-8', 'replace')}")
 

@@ -104,7 +104,7 @@ class Loop:
         except Terminated:
             raise
         except SystemExit as error:
-            status = _exit_status(error)
+            status = exit_status(error)
             text = f"RequestId: {invocation.request_id} Error: Runtime exited with error: "
             fault = Fault(names.FAULT_EXIT, f"{text}exit status {status}")
             fault.__traceback__ = error.__traceback__
@@ -146,7 +146,7 @@ def check_size(body: bytes) -> None:
         )
 
 
-def _exit_status(error: SystemExit) -> int:
+def exit_status(error: SystemExit) -> int:
     """What the process would have exited with (sys.exit: None is 0, text is 1)."""
     if error.code is None:
         return 0

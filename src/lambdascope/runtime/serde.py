@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE_BYTES = "application/unknown"
 _ATOMS = frozenset((str, int, float, bool, type(None)))
-_CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+def _refuse_constant(name: str) -> object:
+    # As AWS's client does; the standard library would accept it.
+    raise ValueError(f"{name} is not JSON")
 
 
 class _ScannerSettings:
@@ -31,7 +35,7 @@ class _ScannerSettings:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    parse_constant = _CONSTANTS.__getitem__
+    parse_constant = staticmethod(_refuse_constant)
     memo: dict[str, str] = {}  # noqa: RUF012 - read by the C scanner, never written
 
 
@@ -54,7 +58,7 @@ def decode_event(body: bytes, content_type: str) -> object:
             pass  # white space in front, or no JSON at all: the full decoder tells which
         import json
 
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Fault(names.FAULT_UNMARSHAL, f"Unable to unmarshal input: {error}") from None
 
