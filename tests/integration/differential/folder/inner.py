@@ -1,0 +1,5 @@
+"""A handler in a folder."""
+
+
+def handler(event, context):
+    return __name__

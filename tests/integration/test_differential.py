@@ -1,0 +1,200 @@
+"""The same handlers under AWS's Python client and under ours: the callers' answers agree.
+
+Both run in our emulator. Wanted differences are listed in differential/differences.toml, and only
+those: a field named there must differ (or the entry is stale), every other field must be equal.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambdascope.emulator.config import FunctionConfig
+from lambdascope.emulator.environment import ExecutionEnvironment
+
+if TYPE_CHECKING:
+    from lambdascope.emulator.records import InvocationRecord
+
+pytestmark = pytest.mark.peers
+
+HERE = Path(__file__).parent / "differential"
+EVENT = b'{"order": 17, "name": "\\u00e9\\ud83d\\ude00", "nested": [1, 2.5, null, true, {"a": []}]}'
+REQUEST_ID = "8f60e725-45d2-4901-949c-482a936d20be"
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a:1|b:2"
+CLIENT_CONTEXT = json.dumps(
+    {
+        "custom": {"k": "v"},
+        "env": {"locale": "de"},
+        "client": {"app_title": "t"},
+        "w3c": {"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "other": "x"},
+    }
+)
+
+HANDLERS = [
+    "app.echo",
+    "app.kind",
+    "app.nothing",
+    "app.text",
+    "app.numbers",
+    "app.not_a_number",
+    "app.raw_bytes",
+    "app.inner_bytes",
+    "app.bad_inner_bytes",
+    "app.named_tuple",
+    "app.keys",
+    "app.bad_key",
+    "app.a_set",
+    "app.a_date",
+    "app.a_cycle",
+    "app.deep",
+    "app.too_large",
+    "app.just_fits",
+    "app.raises",
+    "app.raises_nothing",
+    "app.raises_key",
+    "app.raises_chained",
+    "app.exits",
+    "app.dies",
+    "app.interrupts",
+    "app.about",
+    "app.text_forms",
+    "app.environment",
+    "app.logs",
+    "app.coroutine",
+    "app.not_callable",
+    "app.missing",
+    "nodot",
+    "no_such_module.handler",
+    "imports_missing.handler",
+    "raises_at_import.handler",
+    "exits_at_import.handler",
+    "sys.exit",
+    "folder/inner.handler",
+    "folder.inner.handler",
+]
+EVENTS = {
+    "text": b'"just text"',
+    "number": b"12345678901234567890123",
+    "spaces": b' \n {"a": 1} ',
+    "empty": b"",
+    "not json": b"{'a': 1}",
+    "cut": b'{"a": ',
+    "two values": b"1 2",
+    "nan": b'{"a": NaN}',
+    "deep": b"[" * 200 + b"]" * 200,
+    "big": json.dumps([{"id": i, "name": "x" * 20} for i in range(2000)]).encode(),
+    "not utf-8": b'{"a": "\xff"}',
+}
+
+
+def differences(case: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Fields that must differ, and fields that may, by the table."""
+    table = tomllib.loads((HERE / "differences.toml").read_text())["difference"]
+    must = [f for row in table if row["case"] == case for f in row["fields"]]
+    may = [f for row in table if row["case"] == "*" for f in row["fields"]]
+    return frozenset(must), frozenset(may)
+
+
+def run(
+    handler: str, event: bytes, runtime: tuple[str, ...], folder: Path = HERE, **options: str
+) -> InvocationRecord:
+    """One cold invocation without extension, like the other side's."""
+    config = FunctionConfig(
+        handler=handler,
+        task_root=str(folder),
+        runtime=runtime,
+        timeout_ms=10_000,
+        memory_mb=512,
+        own_extension=False,
+    )
+    environment = ExecutionEnvironment(config)
+    try:
+        return environment.invoke(
+            event,
+            request_id=REQUEST_ID,
+            trace_header=TRACE,
+            **options,  # type: ignore[arg-type]
+        )
+    finally:
+        environment.shutdown()
+
+
+def fields(record: InvocationRecord) -> dict[str, object]:
+    """The caller's view of an answer, flattened so that a difference has a name."""
+    found: dict[str, object] = {
+        "function_error": record.function_error,
+        "content_type": record.content_type,
+    }
+    try:
+        value = json.loads(record.answer)
+    except ValueError:
+        return found | {"body": record.answer}
+    if record.function_error is not None and isinstance(value, dict):
+        return found | value
+    return found | {"body": record.answer}
+
+
+def assert_agree(case: str, ours: InvocationRecord, theirs: InvocationRecord) -> None:
+    """Every field agrees, but for the table."""
+    must_differ, may_differ = differences(case)
+    left, right = fields(theirs), fields(ours)
+    names = left.keys() | right.keys()
+    differing = {name for name in names if left.get(name) != right.get(name)} - may_differ
+    shown = {name: (left.get(name), right.get(name)) for name in differing ^ must_differ}
+    assert must_differ == differing, f"theirs, ours: {str(shown)[:2000]}"
+
+
+@pytest.fixture
+def their_runtime(peer_python: Path) -> tuple[str, ...]:
+    """AWS's client, as the argv of a runtime."""
+    return (str(peer_python), "-m", "awslambdaric", "{handler}")
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_handlers_answer_alike(handler: str, their_runtime: tuple[str, ...]) -> None:
+    """A handler gives the caller the same answer under both clients."""
+    ours = run(handler, EVENT, ())
+    theirs = run(handler, EVENT, their_runtime)
+    assert_agree(handler, ours, theirs)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_events_are_read_alike(name: str, their_runtime: tuple[str, ...]) -> None:
+    """An event arrives the same, or is refused the same, under both clients."""
+    ours = run("app.echo", EVENTS[name], ())
+    theirs = run("app.echo", EVENTS[name], their_runtime)
+    assert_agree(f"event {name}", ours, theirs)
+
+
+def test_client_context_and_identity_arrive_alike(their_runtime: tuple[str, ...]) -> None:
+    """Client context, Cognito identity and tenant id reach the handler under both clients."""
+    options = {
+        "client_context": CLIENT_CONTEXT,
+        "cognito_identity": '{"cognitoIdentityId": "i", "cognitoIdentityPoolId": "p"}',
+        "tenant_id": "tenant-1",
+    }
+    ours = run("app.client", EVENT, (), **options)
+    theirs = run("app.client", EVENT, their_runtime, **options)
+    assert_agree("app.client", ours, theirs)
+    assert b'"app_title": "t"' in ours.answer
+
+
+def test_a_bad_client_context_is_refused_alike(their_runtime: tuple[str, ...]) -> None:
+    """A client context that is not JSON is AWS's LambdaContextUnmarshalError under both."""
+    ours = run("app.echo", EVENT, (), client_context="{not json")
+    theirs = run("app.echo", EVENT, their_runtime, client_context="{not json")
+    assert_agree("bad client context", ours, theirs)
+    assert b"Runtime.LambdaContextUnmarshalError" in ours.answer
+
+
+def test_a_syntax_error_is_reported_alike(their_runtime: tuple[str, ...], tmp_path: Path) -> None:
+    """A module that does not compile is AWS's UserCodeSyntaxError, with the place, under both."""
+    (tmp_path / "broken.py").write_text("def handler(event, context)\n    return 1\n")
+    ours = run("broken.handler", EVENT, (), tmp_path)
+    theirs = run("broken.handler", EVENT, their_runtime, tmp_path)
+    assert_agree("syntax error", ours, theirs)
+    assert b"Runtime.UserCodeSyntaxError" in ours.answer
