@@ -1,0 +1,93 @@
+"""The start: listen, publish, register, and only then load the rest.
+
+`bin/lambdascope` calls it. Lambda does not start the runtime before this extension has registered,
+so whatever is imported or done up to there delays the function's own init; a test holds the list of
+modules. After register no fault of ours may end the process: Lambda would fail the function.
+"""
+
+from __future__ import annotations
+
+import posix
+import sys
+from errno import EADDRINUSE
+
+from lambdascope.transport.connection import ConnectionLost
+from lambdascope.wire import names
+from lambdascope.wire.errors import ProtocolError
+from lambdascope_extension.config import StartConfig, environment
+from lambdascope_extension.extensions_client import ExtensionsClient, Refused
+from lambdascope_extension.rendezvous import LOOPBACK, Unpublished, listen, publish, withdraw
+from lambdascope_extension.say import describe_fault, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
+_TOKEN_BYTES = 16
+
+
+def main(name: str) -> int:
+    """Run the extension under `name`, the base name of its file; the exit code when it is over."""
+    config = StartConfig.from_environ(environment())
+    for problem in config.problems:
+        say(problem)
+    try:
+        client = ExtensionsClient(config.runtime_api)
+    except ValueError as error:
+        say(f"{names.ENV_RUNTIME_API} is {error}: this program is started by AWS Lambda")
+        return 2
+    listener = _listen(config.otlp_port)
+    token = posix.urandom(_TOKEN_BYTES).hex()
+    line = _publish(config.handoff_file, listener, token)
+    try:
+        events = client.register(name, config.events)
+    except (Refused, ConnectionLost, ProtocolError) as error:
+        say(f"cannot register with the Extensions API at {config.runtime_api}: {error}")
+        withdraw(config.handoff_file, line)
+        return 1
+    _live(client, listener, token, invoke=names.EVENT_INVOKE in events)
+    if line:
+        withdraw(config.handoff_file, line)
+    return 0
+
+
+def _live(client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool) -> None:
+    try:
+        from lambdascope_extension.assembly import run
+
+        run(client, listener, token, invoke=invoke)
+    except Exception as error:  # noqa: BLE001 - the process edge: ending would fail the function
+        say(f"nothing is received until the next start, after a fault: {describe_fault(error)}")
+        if listener is not None:
+            listener.close()
+        client.idle()
+
+
+def _listen(port: int) -> socket | None:
+    try:
+        return listen(LOOPBACK, port)
+    except OSError as error:
+        if error.errno != EADDRINUSE:
+            say(f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; no telemetry is taken")
+            return None
+    listener = _listen(0)
+    if listener is not None:
+        say(
+            f"port {port} is in use, listening on {listener.getsockname()[1]} instead: a stock "
+            f"OpenTelemetry SDK needs that address, or another {names.ENV_OTLP_PORT}"
+        )
+    return listener
+
+
+def _publish(path: str, listener: socket | None, token: str) -> str:
+    if listener is None:
+        return ""
+    try:
+        return publish(path, listener.getsockname()[1], token)
+    except Unpublished as error:
+        say(f"{error}; the runtime will not find the extension: set {names.ENV_HANDOFF_FILE}")
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main("lambdascope"))

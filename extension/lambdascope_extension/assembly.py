@@ -1,0 +1,139 @@
+"""Puts the parts of the extension together after register, runs them, and outlives their faults.
+
+Called by the start. A fault of ours must not end the process, because Lambda would fail the
+function: the receiver goes on answering, what it takes is counted as dropped, and events are asked
+for until the environment shuts down.
+"""
+
+from __future__ import annotations
+
+import posix
+from _signal import (  # type: ignore[import-not-found]  # `signal` would import enum
+    SIGINT,
+    SIGTERM,
+    set_wakeup_fd,
+    signal,
+)
+from time import monotonic
+
+from lambdascope.wire.extensions_api import Shutdown
+from lambdascope_extension.buffer import Buffer
+from lambdascope_extension.config import environment
+from lambdascope_extension.end_tracker import EndTracker
+from lambdascope_extension.export_config import read_export_config
+from lambdascope_extension.exporter import Exporter
+from lambdascope_extension.flusher import Flusher
+from lambdascope_extension.intake import Intake
+from lambdascope_extension.ledger import Ledger
+from lambdascope_extension.lifecycle import Lifecycle
+from lambdascope_extension.reactor import Reactor
+from lambdascope_extension.say import describe_fault, say
+from lambdascope_extension.server import HttpServer
+from lambdascope_extension.telemetry import open_telemetry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+    from lambdascope_extension.extensions_client import ExtensionsClient
+
+_WAKE_BYTES = 4096
+
+
+class Parts:
+    """What goes on after a fault: everything but the lifecycle, the flusher and the exporter."""
+
+    def __init__(
+        self, client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool
+    ) -> None:
+        own_port = 0 if listener is None else listener.getsockname()[1]
+        config = read_export_config(environment(), own_port=own_port)
+        for problem in config.problems:
+            say(problem)
+        self.client = client
+        self.reactor = Reactor()
+        self.buffer = Buffer(Ledger())
+        telemetry = open_telemetry(self.reactor, client)
+        self.ends = EndTracker(subscribed=telemetry is not None)
+        self.intake = Intake(
+            self.buffer, self.ends, token=token, drop_reasons=config.reasons, say=say
+        )
+        self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        flusher = Flusher(self.buffer, Exporter(wake_in), config, say)
+        self.servers: list[HttpServer] = []
+        self.lifecycle = Lifecycle(
+            client=client,
+            reactor=self.reactor,
+            servers=self.servers,
+            ends=self.ends,
+            flusher=flusher,
+            background=not invoke,
+        )
+        if listener is not None:
+            self.servers.append(self._serve(listener))
+        if telemetry is not None:
+            telemetry.feed(self.ends)
+            self.servers.append(telemetry.server)
+        self.reactor.watch(
+            self.wake_fd, _draining(self.wake_fd, lambda: flusher.on_wake(monotonic()))
+        )
+        _on_signals(self.lifecycle.stop, wake_in)
+
+    def _serve(self, listener: socket) -> HttpServer:
+        server = HttpServer(self.reactor, listener, self.intake.handle)
+        server.on_refused = self.intake.on_refused
+        server.on_closed = self.lifecycle.on_closed
+        return server
+
+
+def run(client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool) -> None:
+    """Live until the environment shuts down. Raises only when not even the remains can go on."""
+    parts = Parts(client, listener, token, invoke=invoke)
+    reason = "shutdown"
+    try:
+        parts.lifecycle.run()
+    except Exception as error:  # noqa: BLE001 - the process edge: ending would fail the function
+        say(f"telemetry is counted and dropped from now on, after a fault: {describe_fault(error)}")
+        reason = "fault"
+        _idle(parts)
+    parts.buffer.drop_all(reason)
+    summary = parts.buffer.ledger.summary()
+    if summary:
+        say(f"not everything got through: {summary}")
+
+
+def _idle(parts: Parts) -> None:
+    """Answer senders, drop what they send, ask for events until SHUTDOWN."""
+    _on_signals(lambda: posix._exit(0), -1)
+    parts.reactor.forget(parts.wake_fd)
+    parts.intake.drop_everything("fault")
+    client = parts.client
+    is_over = False
+
+    def on_event(mask: int) -> None:
+        nonlocal is_over
+        is_over = isinstance(client.read_event(), Shutdown)
+        if not is_over:
+            client.ask_next()
+
+    if not client.waiting:
+        client.ask_next()
+    parts.reactor.watch(client.fileno(), on_event)
+    while not is_over:
+        parts.reactor.run_once(None)
+
+
+def _draining(fd: int, callback: Callable[[], None]) -> Callable[[int], None]:
+    def wake(mask: int) -> None:
+        posix.read(fd, _WAKE_BYTES)
+        callback()
+
+    return wake
+
+
+def _on_signals(callback: Callable[[], None], wake_fd: int) -> None:
+    """Call `callback` in the main thread at SIGTERM and SIGINT, and wake it through `wake_fd`."""
+    set_wakeup_fd(wake_fd)
+    for number in (SIGTERM, SIGINT):
+        signal(number, lambda signum, frame: callback())

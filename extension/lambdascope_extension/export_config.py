@@ -1,0 +1,282 @@
+"""Where telemetry is sent and how, from the standard OTEL_EXPORTER_OTLP_* variables.
+
+Read once, after register. Pure: the environment comes as a mapping. Nothing here opens a connection
+or prints; what is wrong becomes a line in `problems`, which never holds the value of a header.
+Source: OpenTelemetry specification, "OTLP Exporter Configuration".
+"""
+
+from __future__ import annotations
+
+import posix
+from binascii import b2a_base64
+
+from lambdascope_extension.ledger import SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_PREFIX = "OTEL_EXPORTER_OTLP_"
+ENV_HOLD_BUDGET = "LAMBDASCOPE_HOLD_BUDGET_MS"
+DEFAULT_HOLD_S = 0.5
+DEFAULT_TIMEOUT_S = 10.0
+# The specification counts the time-out in ms, the Python SDK in seconds: nobody waits 1000 s.
+_LEAST_MS = 1000
+_HTTP_PROTOBUF = "http/protobuf"
+_LOOPBACK_HOSTS = ("localhost", "::1", "0.0.0.0", "ip6-localhost")
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+class Destination:
+    """Where one signal goes. `shown` is the URL without anything secret; `verify` and `cert` are
+    what `requests` takes."""
+
+    __slots__ = ("cert", "gzip", "headers", "port", "shown", "signal", "timeout_s", "url", "verify")
+
+    def __init__(self, *, signal: str, url: str, shown: str, port: int) -> None:
+        self.signal = signal
+        self.url = url
+        self.shown = shown
+        self.port = port
+        self.headers: dict[str, bytes] = {}
+        self.timeout_s = DEFAULT_TIMEOUT_S
+        self.gzip = False
+        self.verify: str | bool = True
+        self.cert: str | tuple[str, str] | None = None
+
+
+class ExportConfig:
+    """Values only. A signal has either a destination or, in `reasons`, why it is dropped."""
+
+    __slots__ = ("destinations", "hold_s", "problems", "reasons")
+
+    def __init__(self) -> None:
+        self.destinations: dict[str, Destination] = {}
+        self.reasons: dict[str, str] = {}
+        self.hold_s = DEFAULT_HOLD_S
+        self.problems: list[str] = []
+
+
+def read_export_config(
+    environ: Mapping[str, str],
+    *,
+    own_port: int,
+    is_readable: Callable[[str], bool] = lambda path: posix.access(path, posix.R_OK),
+) -> ExportConfig:
+    """Read the variables. `own_port` is our own receiver's, which may not be the destination."""
+    config = ExportConfig()
+    for signal in SIGNALS:
+        reader = _Reader(environ, signal, config.problems)
+        destination = reader.destination(own_port, is_readable)
+        if destination is None:
+            config.reasons[signal] = reader.reason
+        else:
+            config.destinations[signal] = destination
+    if "no_endpoint" in config.reasons.values() and not config.destinations:
+        config.problems.append(
+            f"no {_PREFIX}ENDPOINT: telemetry is counted and dropped; set it to the address of an "
+            "OTLP/HTTP receiver, such as http://collector:4318"
+        )
+    config.hold_s = _hold_s(environ, config.problems)
+    # The general variables are read once for each signal.
+    config.problems = list(dict.fromkeys(config.problems))
+    return config
+
+
+class _Reader:
+    """Reads the variables of one signal; the signal's own ones win over the general ones."""
+
+    __slots__ = ("_environ", "_problems", "_signal", "reason")
+
+    def __init__(self, environ: Mapping[str, str], signal: str, problems: list[str]) -> None:
+        self._environ = environ
+        self._signal = signal
+        self._problems = problems
+        self.reason = "no_endpoint"
+
+    def get(self, suffix: str) -> tuple[str, str]:
+        """The variable that counts and its value, "" when both are unset or empty."""
+        for name in (f"{_PREFIX}{self._signal.upper()}_{suffix}", f"{_PREFIX}{suffix}"):
+            value = self._environ.get(name, "").strip()
+            if value:
+                return name, value
+        return f"{_PREFIX}{suffix}", ""
+
+    def destination(self, own_port: int, is_readable: Callable[[str], bool]) -> Destination | None:
+        """The destination; None with `reason` set when there is none or it is refused."""
+        name, endpoint = self.get("ENDPOINT")
+        if not endpoint:
+            return None
+        try:
+            self._check_protocol()
+            destination = parse_endpoint(name, endpoint, self._signal)
+            if destination.port == own_port and _is_loopback(destination.shown):
+                raise _Wrong(
+                    f"{name} {destination.shown} is this extension's own receiver: telemetry would "
+                    "go round in a circle and is dropped; name the collector that it should reach"
+                )
+            self._read_tls(destination, is_readable)
+        except _Wrong as error:
+            self._problems.append(str(error))
+            self.reason = "config"
+            return None
+        self._read_headers(destination)
+        destination.timeout_s = self._timeout_s()
+        destination.gzip = self._gzip()
+        return destination
+
+    def _check_protocol(self) -> None:
+        name, protocol = self.get("PROTOCOL")
+        if protocol and protocol != _HTTP_PROTOBUF:
+            raise _Wrong(
+                f"{name} {protocol!r} is not supported, {self._signal} are dropped: use "
+                f"{_HTTP_PROTOBUF} and the receiver's HTTP port (4318)"
+            )
+
+    def _read_headers(self, destination: Destination) -> None:
+        name, text = self.get("HEADERS")
+        headers, wrong = parse_headers(text)
+        if wrong:
+            self._problems.append(
+                f"{name}: {wrong} of its entries left out, they are not of the form "
+                "name=value,name=value with percent-encoded values"
+            )
+        destination.headers = {**destination.headers, **headers}
+
+    def _timeout_s(self) -> float:
+        name, text = self.get("TIMEOUT")
+        if not text:
+            return DEFAULT_TIMEOUT_S
+        value = _number(text)
+        if value is None or value <= 0:
+            self._problems.append(f"{name} {text!r} is no time: using {DEFAULT_TIMEOUT_S:g} s")
+            return DEFAULT_TIMEOUT_S
+        if value >= _LEAST_MS:
+            self._problems.append(
+                f"{name} {text!r} is taken as milliseconds: give seconds, {value / 1000:g}"
+            )
+            return value / 1000
+        return value
+
+    def _gzip(self) -> bool:
+        name, text = self.get("COMPRESSION")
+        if text not in ("", "none", "gzip"):
+            self._problems.append(f"{name} {text!r} is not known, sending plain: use gzip or none")
+        return text == "gzip"
+
+    def _read_tls(self, destination: Destination, is_readable: Callable[[str], bool]) -> None:
+        ca_name, ca = self.get("CERTIFICATE")
+        cert_name, cert = self.get("CLIENT_CERTIFICATE")
+        key_name, key = self.get("CLIENT_KEY")
+        for name, path in ((ca_name, ca), (cert_name, cert), (key_name, key)):
+            # Falling back to weaker checks would be worse than no telemetry.
+            if path and not is_readable(path):
+                raise _Wrong(f"{name} {path!r} cannot be read, {self._signal} are dropped")
+        if key and not cert:
+            raise _Wrong(f"{key_name} is set without {cert_name}, {self._signal} are dropped")
+        destination.verify = ca or True
+        destination.cert = ((cert, key) if key else cert) if cert else None
+
+
+class _Wrong(Exception):
+    """A value that makes the destination unusable; the text is the line to print."""
+
+
+def parse_endpoint(name: str, endpoint: str, signal: str) -> Destination:
+    """A URL to a destination; `name` is the variable it stood in. Raises _Wrong.
+
+    A general endpoint gets `/v1/<signal>`, a signal's own is used as it is. User and password in
+    the URL become a header, so that no message about the URL can show them.
+    """
+    scheme, found, rest = endpoint.partition("://")
+    scheme = scheme.lower()
+    authority, slash, path = rest.partition("/")
+    userinfo, _, host = authority.rpartition("@")
+    shown = f"{scheme}://{host}" if found else f"of {len(endpoint)} characters"
+    if not found or scheme not in ("http", "https"):
+        raise _Wrong(f"{name} {shown} does not begin with http:// or https://: dropping {signal}")
+    port = _port_of(host, scheme)
+    if port is None or any(char <= " " or char in "?#" for char in host):
+        raise _Wrong(f"{name} {shown} names no host and port: dropping {signal}")
+    path = slash + path
+    if name == f"{_PREFIX}ENDPOINT":
+        path = f"{path.rstrip('/')}/v1/{signal}"
+    url = f"{scheme}://{host}{path or '/'}"
+    destination = Destination(signal=signal, url=url, shown=url.partition("?")[0], port=port)
+    if userinfo:
+        credentials = b2a_base64(_unquote(userinfo), newline=False)
+        destination.headers["authorization"] = b"Basic " + credentials
+    return destination
+
+
+def parse_headers(text: str) -> tuple[dict[str, bytes], int]:
+    """`k=v,k=v` with percent-encoded values to lower-case names and bytes, and how many were wrong.
+
+    Values with control characters are wrong: a line break would be an injection.
+    """
+    headers: dict[str, bytes] = {}
+    wrong = 0
+    for entry in text.split(","):
+        if not entry.strip():
+            continue
+        name, equals, value = entry.partition("=")
+        name = name.strip()
+        raw = _unquote(value.strip())
+        if equals and name and _TOKEN.issuperset(name) and not any(b < 32 or b == 127 for b in raw):
+            headers[name.lower()] = raw
+        else:
+            wrong += 1
+    return headers, wrong
+
+
+def _unquote(text: str) -> bytes:
+    """Percent-decode; what is no escape stays as it is."""
+    first, *parts = text.split("%")
+    out = bytearray(first.encode("utf-8", "replace"))
+    for part in parts:
+        if len(part) >= 2 and _HEX.issuperset(part[:2]):
+            out.append(int(part[:2], 16))
+            out += part[2:].encode("utf-8", "replace")
+        else:
+            out += b"%" + part.encode("utf-8", "replace")
+    return bytes(out)
+
+
+def _port_of(host: str, scheme: str) -> int | None:
+    """The port of `host[:port]`, the scheme's default without one, None when it is malformed."""
+    name, colon, port = host.rpartition(":")
+    if not colon or port.endswith("]"):
+        name, port = host, "443" if scheme == "https" else "80"
+    if not name or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        return None
+    return int(port)
+
+
+def _is_loopback(url: str) -> bool:
+    authority = url.partition("://")[2].partition("/")[0].lower()
+    if authority.startswith("["):
+        host = authority[1:].partition("]")[0]
+    else:
+        host = authority.partition(":")[0]
+    return host in _LOOPBACK_HOSTS or host.startswith("127.")
+
+
+def _hold_s(environ: Mapping[str, str], problems: list[str]) -> float:
+    text = environ.get(ENV_HOLD_BUDGET, "").strip()
+    value = _number(text) if text else DEFAULT_HOLD_S * 1000
+    if value is None or value < 0:
+        problems.append(
+            f"{ENV_HOLD_BUDGET} {text!r} is no number of milliseconds: "
+            f"using {DEFAULT_HOLD_S * 1000:g}"
+        )
+        value = DEFAULT_HOLD_S * 1000
+    return value / 1000
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if value - value == 0 else None  # neither infinite nor NaN

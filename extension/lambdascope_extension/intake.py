@@ -1,0 +1,159 @@
+"""The OTLP/HTTP receiver: decides what to answer to a request and puts its body into the buffer.
+
+Any process of the execution environment may send; only our runtime has the token that a header of
+ours needs. Every answer is given as soon as the body is in memory, long before it is exported. What
+the runtime says about an invocation goes to the end tracker.
+"""
+
+from __future__ import annotations
+
+from _operator import _compare_digest
+from time import monotonic
+
+from lambdascope.wire import names
+from lambdascope.wire.http1 import encode_response
+from lambdascope_extension.bodies import BadBody, content_kind, count_items, decoded, status_body
+from lambdascope_extension.buffer import Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from lambdascope.wire.http1 import Head
+    from lambdascope_extension.buffer import Buffer
+    from lambdascope_extension.connections import ClientConnection
+    from lambdascope_extension.end_tracker import EndTracker
+
+_SIGNALS = {
+    names.TRACES_PATH: "traces",
+    names.METRICS_PATH: "metrics",
+    names.LOGS_SIGNAL_PATH: "logs",
+}
+_TOKEN = names.HANDOFF_TOKEN.lower()
+_REQUEST_ID = names.HANDOFF_REQUEST_ID.lower()
+_DONE = names.HANDOFF_DONE.lower()
+# An empty Export<Signal>ServiceResponse, in either form.
+_PROTOBUF = (("Content-Type", names.CONTENT_TYPE_PROTOBUF),)
+_JSON = (("Content-Type", names.CONTENT_TYPE_JSON),)
+_ACCEPTED = {
+    names.CONTENT_TYPE_PROTOBUF: encode_response(names.OK, _PROTOBUF),
+    names.CONTENT_TYPE_JSON: encode_response(names.OK, _JSON, b"{}"),
+}
+_HELLO = encode_response(names.OK, ())
+_REASONS = {401: "wrong_token", 413: "too_large", 415: "content_type", 503: "buffer_full"}
+_RETRY_AFTER = ("Retry-After", "5")
+
+
+class Intake:
+    """`drop_reasons` names the signals that have no destination, and why.
+
+    `say` gets one line for the first refusal of each kind.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        ends: EndTracker,
+        *,
+        token: str,
+        drop_reasons: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._buffer = buffer
+        self._ends = ends
+        self._token = token.encode()
+        self._drop_reasons = drop_reasons
+        self._say = say
+
+    def handle(self, head: Head, body: bytes, connection: ClientConnection) -> bytes:
+        """The response to one whole request."""
+        kind = ""
+        is_trusted = self._is_trusted(head)
+        try:
+            path = self._checked_path(head, is_trusted=is_trusted)
+            if path == names.HELLO_PATH:
+                connection.is_runtime = True
+                self._ends.on_hello()
+                return _HELLO
+            kind = content_kind(head.headers.get("content-type", ""))
+            items = self._accept(_SIGNALS[path], kind, head, body)
+            answer = _ACCEPTED[kind]
+        except BadBody as refusal:
+            items = 0
+            answer = self._refusal(head, refusal, kind)
+        if is_trusted:
+            connection.is_runtime = True
+            self._on_signals(head, items)
+        return answer
+
+    def drop_everything(self, reason: str) -> None:
+        """From now on, take bodies only to count them as dropped for `reason`."""
+        self._drop_reasons = dict.fromkeys(_SIGNALS.values(), reason)
+
+    def on_refused(self, head: Head | None, status: int, text: str) -> None:
+        """A request was refused before its end; what its head says of the invocation counts."""
+        self._count_refusal(head, status, text)
+        if head is not None and self._is_trusted(head):
+            self._on_signals(head, 0)
+
+    def _is_trusted(self, head: Head) -> bool:
+        token = head.headers.get(_TOKEN)
+        return token is not None and _compare_digest(token.encode("utf-8", "replace"), self._token)
+
+    def _checked_path(self, head: Head, *, is_trusted: bool) -> str:
+        """The path. Raises BadBody when it is not one of ours or not for this sender."""
+        path = head.target.partition("?")[0]
+        if not is_trusted and (
+            path == names.HELLO_PATH
+            or any(name.startswith(names.HANDOFF_HEADER_PREFIX) for name in head.headers)
+        ):
+            raise BadBody(401, f"missing or wrong {names.HANDOFF_TOKEN}")
+        if path not in _SIGNALS and path != names.HELLO_PATH:
+            raise BadBody(404, f"nothing is served at {path[:60]!r}, try {names.TRACES_PATH}")
+        if head.method != "POST":
+            raise BadBody(405, f"{head.method} {path}: only POST is served")
+        return path
+
+    def _accept(self, signal: str, kind: str, head: Head, body: bytes) -> int:
+        """Put a body into the buffer; how many items it had. Raises BadBody."""
+        body = decoded(head.headers.get("content-encoding", ""), body)
+        if not body:
+            return 0  # an empty request is a success
+        items = count_items(signal, kind, body)
+        reason = self._drop_reasons.get(signal)
+        if reason is not None:
+            self._buffer.ledger.accept(signal, items)
+            self._buffer.ledger.drop(signal, items, reason)
+            return items
+        message = Message(signal=signal, kind=kind, body=body, items=items, received=monotonic())
+        if not self._buffer.put(message):
+            raise BadBody(503, "the buffer is full, the collector does not take what is in it")
+        return items
+
+    def _on_signals(self, head: Head, items: int) -> None:
+        request_id = head.headers.get(_REQUEST_ID)
+        if request_id is None:
+            return
+        self._ends.on_spans(request_id, items)
+        done = head.headers.get(_DONE)
+        if done is not None:
+            expected = int(done) if done.isascii() and done.isdigit() and len(done) < 10 else 0
+            self._ends.on_done(request_id, expected, monotonic())
+
+    def _refusal(self, head: Head, refusal: BadBody, kind: str) -> bytes:
+        self._count_refusal(head, refusal.status, str(refusal))
+        if not kind:
+            headers: tuple[tuple[str, str], ...] = (("Content-Type", "text/plain"),)
+            return encode_response(refusal.status, headers, f"{refusal}\n".encode())
+        headers = (("Content-Type", kind),)
+        if refusal.status == 503:
+            headers = (*headers, _RETRY_AFTER)
+        return encode_response(refusal.status, headers, status_body(kind, str(refusal)))
+
+    def _count_refusal(self, head: Head | None, status: int, text: str) -> None:
+        reason = _REASONS.get(status, "malformed")
+        refused = self._buffer.ledger.refused
+        if reason not in refused:
+            what = "a request" if head is None else f"{head.method} {head.target[:60]}"
+            self._say(f"refused {what} on the OTLP port with {status}: {text}")
+        self._buffer.ledger.refuse(reason)

@@ -1,0 +1,78 @@
+"""The ledger: what was accepted is exported, dropped for a reason, or still held.
+
+The buffer is its only writer. Traces are counted in spans, metrics and logs in requests, because
+that is what can be counted without decoding them. Requests that were refused were never accepted
+and are counted apart.
+"""
+
+from __future__ import annotations
+
+SIGNALS = ("traces", "metrics", "logs")
+_UNITS = {"traces": "spans", "metrics": "requests", "logs": "requests"}
+
+
+class Account:
+    """The counts of one signal. Invariant: accepted = exported + sum of dropped + held."""
+
+    __slots__ = ("accepted", "dropped", "exported", "held")
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.exported = 0
+        self.held = 0
+        self.dropped: dict[str, int] = {}
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether the invariant holds."""
+        return self.accepted == self.exported + sum(self.dropped.values()) + self.held
+
+
+class Ledger:
+    """One account for each signal, and the refused requests by reason."""
+
+    __slots__ = ("accounts", "refused")
+
+    def __init__(self) -> None:
+        self.accounts = {signal: Account() for signal in SIGNALS}
+        self.refused: dict[str, int] = {}
+
+    def accept(self, signal: str, items: int) -> None:
+        """Taken from a sender, and held from now on."""
+        account = self.accounts[signal]
+        account.accepted += items
+        account.held += items
+
+    def export(self, signal: str, items: int) -> None:
+        """Acknowledged by the collector."""
+        account = self.accounts[signal]
+        account.held -= items
+        account.exported += items
+
+    def drop(self, signal: str, items: int, reason: str) -> None:
+        """Lost for `reason`."""
+        if items:
+            account = self.accounts[signal]
+            account.held -= items
+            account.dropped[reason] = account.dropped.get(reason, 0) + items
+
+    def refuse(self, reason: str) -> None:
+        """A request that was not accepted; its sender knows."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def summary(self) -> str:
+        """One line about everything that did not get through; "" when all of it did."""
+        parts = [
+            f"{signal}: {account.accepted} {_UNITS[signal]} accepted, {account.exported} exported, "
+            f"{sum(account.dropped.values())} dropped ({_listed(account.dropped)}), "
+            f"{account.held} held"
+            for signal, account in self.accounts.items()
+            if account.dropped or account.held
+        ]
+        if self.refused:
+            parts.append(f"{sum(self.refused.values())} requests refused ({_listed(self.refused)})")
+        return "; ".join(parts)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items())) or "none"

@@ -1,0 +1,288 @@
+"""The life of the extension from register to exit: one thread that waits for whatever comes first.
+
+Events of the platform, requests of senders, results of exports and time move it between a few
+phases: NEXT (waiting for an event, the environment may be frozen), RUNNING (an invocation), HOLDING
+(it is over, an export is not), CUTTING (ending that export), SHUTDOWN, OVER. What to export when is
+the flush policy's decision, whether an invocation is over the end tracker's. Timers exist only
+outside NEXT.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, sleep, time
+
+from lambdascope.transport.connection import ConnectionLost
+from lambdascope.wire.errors import ProtocolError
+from lambdascope.wire.extensions_api import Invoke, Shutdown
+from lambdascope.wire.names import SERVER_ERROR, SHUTDOWN_BUDGET_MS, SHUTDOWN_SPINDOWN
+from lambdascope_extension import flush_policy as policy
+from lambdascope_extension.extensions_client import Refused
+from lambdascope_extension.say import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lambdascope_extension.connections import ClientConnection
+    from lambdascope_extension.end_tracker import EndTracker
+    from lambdascope_extension.extensions_client import ExtensionsClient
+    from lambdascope_extension.flusher import Flusher
+    from lambdascope_extension.reactor import Reactor
+    from lambdascope_extension.server import HttpServer
+
+NEXT = "next"
+RUNNING = "running"
+HOLDING = "holding"
+CUTTING = "cutting"
+SHUTDOWN = "shutdown"
+OVER = "over"
+
+# How long a cut export may take to say so.
+_CUT_S = 0.05
+# How long after SHUTDOWN a runtime may still send what it flushed on its own SIGTERM.
+_LATE_DATA_S = 0.1
+# After a wait this long the environment was frozen, and peers have given up its connections.
+_LONG_WAIT_S = 5.0
+_MAX_API_FAILURES = 5
+_FOR_EVER = float("inf")
+_ARRIVALS = 8
+
+
+class Lifecycle:
+    """`run` returns when the environment shuts down. `background`: no INVOKE events are offered."""
+
+    def __init__(
+        self,
+        *,
+        client: ExtensionsClient,
+        reactor: Reactor,
+        servers: Sequence[HttpServer],
+        ends: EndTracker,
+        flusher: Flusher,
+        background: bool,
+    ) -> None:
+        self.phase = NEXT
+        self._client = client
+        self._reactor = reactor
+        self._servers = servers
+        self._ends = ends
+        self._flusher = flusher
+        self._background = background
+        self._deadline: float | None = None
+        self._until = 0.0  # end of the phase HOLDING, CUTTING or SHUTDOWN
+        self._late_until = 0.0
+        self._is_last_hold = False
+        self._rest_s = 0.0  # how long next may be held for an export that began with the invocation
+        self._invocations = 0
+        self._arrivals: list[float] = []
+        self._asked_at = time()
+        self._api_failures = 0
+        self._stop_requested = False
+
+    def stop(self) -> None:
+        """Ask for a shutdown; may be called from a signal handler."""
+        self._stop_requested = True
+
+    def on_closed(self, connection: ClientConnection) -> None:
+        """A sender has closed its connection."""
+        if connection.is_runtime:
+            self._ends.on_runtime_gone()
+
+    def run(self) -> None:
+        """Ask for events until the environment shuts down. Raises only what is a fault of ours."""
+        self._ask_next()
+        while self.phase != OVER:
+            now = monotonic()
+            self._reactor.run_once(self._timeout(now))
+            now = monotonic()
+            if self.phase != NEXT or self._background:
+                for server in self._servers:
+                    server.sweep(now)
+            if self._stop_requested and self.phase not in (SHUTDOWN, OVER):
+                self._shut_down(Shutdown(reason=SHUTDOWN_SPINDOWN, deadline_ms=_budget_end_ms()))
+            self._advance(now)
+
+    def _advance(self, now: float) -> None:
+        """Move on as far as possible without waiting."""
+        if self.phase == RUNNING:
+            self._while_running(now)
+        if self.phase == HOLDING:
+            self._while_holding(now)
+        if self.phase == CUTTING and (not self._flusher.is_sending or now >= self._until):
+            self._flusher.take_back()
+            self._ask_next()
+        if self.phase == NEXT and self._background and not self._flusher.resume(now):
+            self._flush_beside(policy.RUNNING, now)
+        if self.phase == SHUTDOWN:
+            self._while_shutting_down(now)
+
+    def _timeout(self, now: float) -> float | None:
+        """How long to wait at most; None while frozen or ready to be."""
+        if self.phase == NEXT:
+            if not self._background:
+                return None
+            until = now + policy.INTERVAL_S if self._flusher.holds_anything else _FOR_EVER
+        elif self.phase == SHUTDOWN:
+            until = self._late_until if now < self._late_until else self._until
+        elif self.phase == RUNNING:
+            until = self._ends.wake_at()
+        else:
+            until = self._until
+        for server in self._servers:
+            unfinished = server.next_deadline()
+            if unfinished is not None and unfinished < until:
+                until = unfinished
+        return None if until == _FOR_EVER else max(0.0, until - now)
+
+    # --- events of the platform --------------------------------------------------------------
+
+    def _ask_next(self) -> None:
+        self.phase = NEXT
+        self._deadline = None
+        try:
+            self._client.ask_next()
+        except ConnectionLost as error:
+            self._on_api_failure(error)
+            return
+        self._asked_at = time()
+        self._reactor.watch(self._client.fileno(), self._on_event)
+
+    def _on_event(self, mask: int) -> None:
+        fd = self._client.fileno()
+        if not self._client.waiting:  # closed by the platform while we had nothing to ask
+            self._reactor.forget(fd)
+            self._client.close()
+            return
+        try:
+            event = self._client.read_event()
+        except (ConnectionLost, ProtocolError, Refused) as error:
+            self._reactor.forget(fd)
+            self._on_api_failure(error)
+            return
+        if self._client.fileno() != fd:
+            self._reactor.forget(fd)
+        self._api_failures = 0
+        if isinstance(event, Shutdown):
+            self._shut_down(event)
+        else:
+            self._on_invoke(event)
+
+    def _on_api_failure(self, error: Exception) -> None:
+        """Ask again, or give up: to hang would be worse than to end."""
+        self._client.close()
+        self._api_failures += 1
+        is_final = isinstance(error, Refused) and error.status >= SERVER_ERROR
+        if is_final or self._api_failures >= _MAX_API_FAILURES:
+            say(f"the Extensions API is gone, shutting down: {error}")
+            self._shut_down(Shutdown(reason=SHUTDOWN_SPINDOWN, deadline_ms=_budget_end_ms()))
+            return
+        sleep(0.02 * self._api_failures)
+        self._ask_next()
+
+    def _on_invoke(self, event: Invoke) -> None:
+        now = monotonic()
+        self.phase = RUNNING
+        self._deadline = now + event.deadline_ms / 1000 - time()
+        self._invocations += 1
+        self._arrivals = [*self._arrivals[1 - _ARRIVALS :], now]
+        for server in self._servers:
+            server.thaw(now)
+        if time() - self._asked_at > _LONG_WAIT_S:
+            self._flusher.after_thaw()
+        self._flush_beside(policy.AT_INVOKE, now)
+        self._ends.begin(
+            event.request_id,
+            now,
+            self._deadline - policy.RESERVE_S,
+            wanted=policy.flushes_at_end(self._invocations, self._arrivals),
+        )
+
+    # --- an invocation -----------------------------------------------------------------------
+
+    def _while_running(self, now: float) -> None:
+        if not self._ends.is_over(now):
+            if not self._flusher.resume(now):
+                self._flush_beside(policy.RUNNING, now)
+        elif self._flusher.is_sending:
+            self._hold(now + min(self._rest_s, self._left(now)), is_last=False)
+        else:
+            self._flush_at_end(now)
+
+    def _flush_beside(self, moment: str, now: float) -> None:
+        """Start an export beside the handler, if the policy wants one."""
+        if self._flusher.is_sending:
+            return
+        decision = policy.decide(moment, self._state(now), self._flusher.hold_s)
+        if decision.action == policy.PARALLEL:
+            self._rest_s = decision.budget_s
+            self._flusher.begin(now, now + self._left(now))
+
+    def _flush_at_end(self, now: float) -> None:
+        """The invocation is over and nothing is in flight: hold for an export, or ask for next."""
+        decision = policy.decide(policy.AT_END, self._state(now), self._flusher.hold_s)
+        if decision.action == policy.END:
+            self._hold(now + decision.budget_s, is_last=True)
+            self._flusher.begin(now, self._until)
+        else:
+            self._ask_next()
+
+    def _hold(self, until: float, *, is_last: bool) -> None:
+        self.phase = HOLDING
+        self._until = until
+        self._is_last_hold = is_last
+
+    def _while_holding(self, now: float) -> None:
+        if now < self._until:
+            if self._flusher.resume(now):
+                return
+            if not self._is_last_hold:
+                self._flush_at_end(now)
+                return
+        if self._flusher.is_sending:
+            self._flusher.cut()
+            self.phase = CUTTING
+            self._until = now + _CUT_S
+        else:
+            self._ask_next()
+
+    # --- shutdown ----------------------------------------------------------------------------
+
+    def _shut_down(self, event: Shutdown) -> None:
+        now = monotonic()
+        self.phase = SHUTDOWN
+        self._deadline = now + event.deadline_ms / 1000 - time()
+        decision = policy.decide(policy.AT_SHUTDOWN, self._state(now), self._flusher.hold_s)
+        self._until = now + decision.budget_s
+        self._late_until = min(self._until, now + _LATE_DATA_S)
+        if time() - self._asked_at > _LONG_WAIT_S:
+            self._flusher.after_thaw()
+        self._flusher.begin(now, self._until, everything=True)
+
+    def _while_shutting_down(self, now: float) -> None:
+        if now < self._until:
+            if self._flusher.resume(now) or (now < self._late_until and self._may_come_more()):
+                return
+        elif self._flusher.is_sending:
+            # One more turn for the result, which comes at once; the reserve is long enough.
+            self._flusher.cut()
+            self._reactor.run_once(_CUT_S)
+            self._flusher.take_back()
+        self.phase = OVER
+
+    def _may_come_more(self) -> bool:
+        """Whether a runtime may still flush: ours until it closes, others have not said who they
+        are."""
+        return self._ends.runtime_is_present or not self._ends.runtime_was_present
+
+    def _left(self, now: float) -> float:
+        """Seconds until the reserve of the deadline."""
+        return 86_400.0 if self._deadline is None else self._deadline - policy.RESERVE_S - now
+
+    def _state(self, now: float) -> policy.State:
+        state = self._flusher.state(now, self._deadline, self._invocations, self._arrivals)
+        state.ends_are_known = self._ends.ends_are_known
+        return state
+
+
+def _budget_end_ms() -> int:
+    return int(time() * 1000) + SHUTDOWN_BUDGET_MS
