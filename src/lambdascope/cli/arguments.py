@@ -1,0 +1,216 @@
+"""The command line: what may be given, and the checked values of it.
+
+`parse` turns argv into Options or raises CommandError, so that a mistake on the command line ends
+with exit code 3 and one line like every other fault. Nothing is looked up here: no file, no
+environment variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from lambdascope import __version__
+from lambdascope.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INVOKE = "invoke"
+SERVE = "serve"
+
+# AWS Lambda developer guide, "Lambda quotas": the limits of a function.
+MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
+MAX_TIMEOUT_S = 900
+
+_EPILOG = """\
+exit codes: 0 ok, 1 function error, 2 timed out or killed (crash, out of memory),
+3 a fault of the command line, of this machine or of lambdascope, 130 interrupted
+"""
+_DESCRIPTION = "An observable Python runtime for AWS Lambda, and an emulator to look at it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says. None means: not given, take the default.
+
+    `runtime` is a command line in one string. `variables` are (name, value) pairs, the value None
+    where it is to be taken from the shell. `timeout_s` is in seconds.
+    """
+
+    command: str
+    handler: str | None = None
+    task_root: str = "."
+    name: str | None = None
+    timeout_s: float | None = None
+    memory_mb: int | None = None
+    variables: tuple[tuple[str, str | None], ...] = ()
+    runtime: str | None = None
+    python: str | None = None
+    region: str = "us-east-1"
+    extensions: str | None = None
+    own_extension: bool = True
+    telemetry: bool = True
+    freeze: bool = True
+    quiet: bool = False
+    event: str = "{}"
+    count: int = 1
+    json: bool = False
+    list_events: bool = False
+    port: int = 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises where argparse would print its usage and exit with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message} ({self.prog} --help lists what there is)")
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Read the command line. Raises CommandError; SystemExit(0) after --help and --version."""
+    values = vars(_parser().parse_args(argv))
+    given = {name: value for name, value in values.items() if value is not None}
+    given["variables"] = tuple(given.get("variables", ()))
+    return Options(**given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="lambdascope",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lambdascope {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_invoke(commands)
+    _add_serve(commands)
+    return parser
+
+
+def _add_invoke(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        INVOKE,
+        help="run a handler and show what happened",
+        description="Runs a handler in a fresh execution environment. The answer goes to standard "
+        "output, everything else to standard error.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_function(parser)
+    add = parser.add_argument
+    add(
+        "-e",
+        "--event",
+        metavar="EVENT",
+        help="a file, JSON, - for standard input, or the name of a sample (default: {})",
+    )
+    add("--list-events", action="store_true", default=None, help="list the sample events and stop")
+    add(
+        "-n",
+        dest="count",
+        type=_positive,
+        metavar="N",
+        help="how often to invoke: one cold start, the others warm (default: 1)",
+    )
+    add(
+        "--json",
+        action="store_true",
+        default=None,
+        help="print one JSON document instead of the answer and the tree",
+    )
+
+
+def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        SERVE,
+        help="keep a handler running and let boto3 or the aws command invoke it",
+        description="Starts an execution environment and an endpoint on 127.0.0.1 that answers "
+        "the Invoke API of Lambda, until Ctrl-C.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_function(parser)
+    parser.add_argument(
+        "--port", type=_port, metavar="PORT", help="where to listen (default: any free port)"
+    )
+
+
+def _add_function(parser: argparse.ArgumentParser) -> None:
+    """What describes the function, the same for every command."""
+    add = parser.add_argument
+    add("handler", nargs="?", metavar="HANDLER", help="module.function (default: guessed)")
+    add("--timeout", dest="timeout_s", type=_timeout, metavar="SECONDS", help="default: 3")
+    add("--memory", dest="memory_mb", type=_memory, metavar="MB", help="default: 128")
+    add(
+        "--env",
+        dest="variables",
+        type=_variable,
+        action="append",
+        metavar="NAME=VALUE",
+        help="an environment variable of the function, repeatable; NAME alone passes on yours",
+    )
+    add("--task-root", metavar="DIR", help="the folder of the function's code (default: .)")
+    add("--name", metavar="NAME", help="the function's name (default: the name of that folder)")
+    add("--region", metavar="REGION", help="default: us-east-1")
+    add(
+        "--python",
+        metavar="PATH",
+        help="the interpreter (default: the active or the project's virtual environment)",
+    )
+    add(
+        "--runtime",
+        metavar="CMD",
+        help="another runtime client in place of ours; {handler} is replaced in it, and "
+        "'awslambdaric' stands for the one of AWS",
+    )
+    add("--extensions", metavar="DIR", help="start every extension in this folder, too")
+    for flag, dest, text in (
+        ("--no-extension", "own_extension", "start without the lambdascope extension"),
+        ("--no-telemetry", "telemetry", "answer as where there is no Telemetry API"),
+        ("--no-freeze", "freeze", "let the processes run on between invocations"),
+    ):
+        add(flag, dest=dest, action="store_false", default=None, help=text)
+    add("-q", "--quiet", action="store_true", default=None, help="print nothing but answer, faults")
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def _memory(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not MIN_MEMORY_MB <= number <= MAX_MEMORY_MB:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number of MB from {MIN_MEMORY_MB} to {MAX_MEMORY_MB}"
+        )
+    return number
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.001 <= seconds <= MAX_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from 0.001 to {MAX_TIMEOUT_S}"
+        )
+    return seconds
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return number
+
+
+def _variable(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    if not name.replace("_", "a").isalnum() or not name.isascii() or name[0].isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value if equals else None

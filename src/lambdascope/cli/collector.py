@@ -1,0 +1,52 @@
+"""The user's own collector: where telemetry goes on from the sink, by the standard variables.
+
+The sink stands in the collector's place, so the endpoints are taken out of the function's variables
+and given to the sink; everything else that says how to send (headers, compression, timeout) stays
+with the sender, whose requests the sink passes on as they are. Sources, in this order: `--env`, the
+shell. Source of the names: OpenTelemetry specification, "OTLP Exporter Configuration".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lambdascope.wire import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX = "OTEL_EXPORTER_OTLP_"
+_GENERAL = f"{_PREFIX}ENDPOINT"
+_OF_SIGNAL = {
+    names.TRACES_PATH: f"{_PREFIX}TRACES_ENDPOINT",
+    names.METRICS_PATH: f"{_PREFIX}METRICS_ENDPOINT",
+    names.LOGS_SIGNAL_PATH: f"{_PREFIX}LOGS_ENDPOINT",
+}
+
+
+def collector_urls(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The whole URL for each signal that has one; empty when no collector is named."""
+    known = _exporter_variables(variables, environ)
+    found: dict[str, str] = {}
+    for path, name in _OF_SIGNAL.items():
+        if known.get(name):
+            found[path] = known[name]
+        elif known.get(_GENERAL):
+            found[path] = known[_GENERAL].rstrip("/") + path
+    return found
+
+
+def sender_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The function's variables, with how to send from the shell and without where to."""
+    endpoints = {_GENERAL, *_OF_SIGNAL.values()}
+    every = {**_exporter_variables({}, environ), **variables}
+    return {name: value for name, value in every.items() if name not in endpoints}
+
+
+def _exporter_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for source in (environ, variables)
+        for name, value in source.items()
+        if name.startswith(_PREFIX)
+    }
