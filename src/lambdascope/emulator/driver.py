@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lambdascope.emulator import answers
 from lambdascope.emulator.generation import Generation
-from lambdascope.emulator.init_phase import IN_INIT, IN_INVOKE, InitResult, run_init
+from lambdascope.emulator.init_phase import InitResult, run_init
 from lambdascope.emulator.invoke_phase import InvokePhase
 from lambdascope.emulator.records import TIMED_OUT, InvocationRecord
 from lambdascope.emulator.times import MS
@@ -82,8 +82,7 @@ class Driver:
             self._end()
 
     def _first_init(self) -> None:
-        until_ns = self._host.clock.now_ns() + self._host.config.init_timeout_ms * MS
-        init = self._initialise(IN_INIT, until_ns)
+        init = self._initialise(deadline_ns=None)
         if init.fault is not None:
             self._init = None
             self._reset(init.fault)
@@ -91,13 +90,13 @@ class Driver:
             self.init_over = True
             self._host.lock.notify_all()
 
-    def _initialise(self, phase: str, until_ns: int) -> InitResult:
+    def _initialise(self, *, deadline_ns: int | None) -> InitResult:
         generation = Generation(self._host)
         with self._host.lock:
             self.generation = generation
             if self.closing:
                 generation.sandbox.fail(answers.closed())
-        self._init = run_init(self._host, generation, phase=phase, until_ns=until_ns)
+        self._init = run_init(self._host, generation, deadline_ns=deadline_ns)
         return self._init
 
     def _next_job(self) -> Job | None:
@@ -130,7 +129,7 @@ class Driver:
         if self.generation is None:
             inside_ns = host.clock.now_ns()
             record.deadline_ms = inside_ns // MS + host.config.timeout_ms
-            self._initialise(IN_INVOKE, record.deadline_ms * MS)
+            self._initialise(deadline_ns=record.deadline_ms * MS)
         init, self._init = self._init, None
         generation = self.generation
         if generation is None:

@@ -17,6 +17,7 @@ from lambdascope.emulator.answers import Fault
 from lambdascope.emulator.generation import OWN_EXTENSION, Generation, own_extension_argv
 from lambdascope.emulator.records import SUCCESS, TIMED_OUT, Phase
 from lambdascope.emulator.sandbox import DeadlinePassed, EnvironmentFailed
+from lambdascope.emulator.times import MS
 from lambdascope.wire import names, states
 
 if TYPE_CHECKING:
@@ -44,12 +45,14 @@ class InitResult:
         return (self.end_ns - self.start_ns) / 1e6
 
 
-def run_init(host: Host, generation: Generation, *, phase: str, until_ns: int) -> InitResult:
+def run_init(host: Host, generation: Generation, *, deadline_ns: int | None) -> InitResult:
     """Bring a new generation up. Never raises: a failure is the result's `fault`.
 
-    `phase` is IN_INIT, or IN_INVOKE for an init that runs inside of an invocation.
+    An init that runs inside of an invocation has that one's deadline, any other its own limit.
     """
     start_ns = host.clock.now_ns()
+    phase = IN_INIT if deadline_ns is None else IN_INVOKE
+    until_ns = deadline_ns or start_ns + host.config.init_timeout_ms * MS
     fields = platform_events.init_start(
         host.config, phase=phase, log_stream=host.log_stream, runtime_version=host.runtime_version
     )

@@ -149,11 +149,12 @@ class ProcessTable:
         return leaders, [pid for pid in proc.descendants(leaders) if pid not in leaders]
 
     def freeze(self) -> None:
-        """Stop everything (SIGSTOP) and see the leaders stopped."""
+        """Stop everything (SIGSTOP) and see it stopped."""
         self._signal_all(signal.SIGSTOP)
         deadline = time.monotonic() + _STOP_WAIT_S
-        for process in self._processes:
-            while process.running and proc.state_of(process.pid) not in ("T", "Z", ""):
+        leaders, others = self.pids()
+        for pid in (*leaders, *others):
+            while proc.state_of(pid) not in ("T", "Z", ""):
                 if time.monotonic() > deadline:
                     return  # in an uninterruptible call; it stops when it comes back
                 time.sleep(0.0002)
