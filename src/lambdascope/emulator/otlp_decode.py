@@ -76,18 +76,21 @@ def _merge_json(message: Any, body: bytes) -> None:
         raise ValueError(f"not a JSON {type(message).__name__}: {text}") from None
 
 
-def _with_protobuf_ids(node: Any) -> Any:
-    # OTLP/JSON has ids in hex, protobuf's own JSON has them in base64 as all bytes.
+def _with_protobuf_ids(node: Any, key: str = "") -> Any:
+    """A copy in which ids are in base64 as all bytes in protobuf's own JSON; OTLP's has hex."""
+    if isinstance(node, dict):
+        return {_text(name): _with_protobuf_ids(value, name) for name, value in node.items()}
     if isinstance(node, list):
         return [_with_protobuf_ids(one) for one in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: base64.b64encode(bytes.fromhex(value)).decode()
-        if key in _ID_KEYS and isinstance(value, str)
-        else _with_protobuf_ids(value)
-        for key, value in node.items()
-    }
+    if isinstance(node, str):
+        return base64.b64encode(bytes.fromhex(node)).decode() if key in _ID_KEYS else _text(node)
+    return node
+
+
+def _text(text: str) -> str:
+    # Half a surrogate pair is no text, and protobuf does not survive it.
+    text.encode()
+    return text
 
 
 def _spans(request: Any) -> Iterator[Item]:
