@@ -47,7 +47,7 @@ class ConnectionLost(Exception):
 def split_address(address: str, *, default_port: int = 80) -> tuple[str, int]:
     """ "host:port" (or "[v6]:port", or "host") to its parts. Raises ValueError naming the text."""
     host, colon, port = address.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
+    if not colon or (":" in host and not host.endswith("]")):
         host, port = address, str(default_port)
     host = host.strip("[]")
     is_port = port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536
@@ -135,14 +135,27 @@ class Connection:
         `timeout` bounds the whole response, not each read. The head is that of the final response;
         interim ones (1xx) are skipped.
         """
+        timeout = self._io_timeout if timeout is None else timeout
+        return self._answer(timeout, None if timeout is None else monotonic() + timeout)
+
+    def exchange(self, data: bytes, *, timeout: float | None = None) -> tuple[Head, bytes]:
+        """Send a request and receive its response; `timeout` is for both together."""
+        if timeout is None:
+            self.send(data)
+            return self.receive()
+        deadline = monotonic() + timeout
+        self.send(data, timeout=timeout)
+        return self._answer(timeout, deadline)
+
+    def _answer(self, timeout: float | None, deadline: float | None) -> tuple[Head, bytes]:
+        """Receive until `deadline`; `timeout` is for the text of the error."""
         sock = self._socket
         if sock is None:
             raise ConnectionLost("not connected", sent=False)
-        timeout = self._io_timeout if timeout is None else timeout
         try:
-            answer = self._receive(sock, None if timeout is None else monotonic() + timeout)
+            answer = self._receive(sock, deadline)
         except TimeoutError:
-            self._lost(f"no whole answer within {timeout:.3g} s", sent=True)
+            self._lost(f"no whole answer within {timeout} s", sent=True)
         except OSError as error:
             self._lost(f"{error.strerror or error} while receiving", sent=True)
         except RemoteProtocolError as error:
@@ -154,15 +167,6 @@ class Connection:
             raise
         self._awaiting = False
         return answer
-
-    def exchange(self, data: bytes, *, timeout: float | None = None) -> tuple[Head, bytes]:
-        """Send a request and receive its response; `timeout` is for both together."""
-        if timeout is None:
-            self.send(data)
-            return self.receive()
-        started = monotonic()
-        self.send(data, timeout=timeout)
-        return self.receive(timeout=started + timeout - monotonic())
 
     def _open(self) -> socket:
         self.close()

@@ -1,0 +1,20 @@
+"""Fixtures of the transport's tests."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from byte_server import Connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes connections that are closed after the test."""
+    with contextlib.closing(Connect()) as made:
+        yield made
