@@ -51,15 +51,8 @@ def handler_hint(handler: str, task_root: Path) -> str | None:
     path = module_path(task_root, module)
     if path is None:
         return _hint_no_module(module, function, task_root)
-    try:
-        ast.parse(path.read_bytes())
-    except SyntaxError as error:
-        where = f"{path.name}, line {error.lineno}" if error.lineno else path.name
-        return f"{where} is not valid Python: {error.msg} ({names.FAULT_SYNTAX} in AWS)"
-    except (OSError, ValueError, RecursionError):
-        return None
-    if function in top_level_names(path):
-        return None
+    if function in top_level_names(path) or not _is_python(path):
+        return None  # the runtime's own words say where a syntax error is
     return _hint_no_function(path, module, function)
 
 
@@ -98,6 +91,14 @@ def top_level_names(path: Path) -> dict[str, bool]:
     found: dict[str, bool] = {}
     _collect(tree.body, found)
     return found
+
+
+def _is_python(path: Path) -> bool:
+    try:
+        ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _collect(body: list[ast.stmt], found: dict[str, bool]) -> None:

@@ -22,6 +22,7 @@ from lambdascope.cli.span_tree import spans_by_invocation
 from lambdascope.cli.summary import header_facts, hint, median_line, outcome, short_line, title
 from lambdascope.cli.terminal import terminal_for
 from lambdascope.cli.timeline import rows_of
+from lambdascope.emulator.records import SUCCESS
 from lambdascope.emulator.reports import report_line
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class _View:
                     f"      {self.log.held} log lines of these are not shown; --json has them"
                 )
         for text in self._hints(found):
-            self.say(text)
+            self.say(f"hint: {text}")
 
     def document(
         self,
@@ -148,14 +149,15 @@ class _View:
             self.say(self._terminal.paint("red", failed))
 
     def _short(self, record: InvocationRecord, spans: Sequence[Span], position: int) -> None:
+        failed = record.status != SUCCESS
         if not self._quiet:
             if position == WHOLE + 1:
                 self._line("")
-            self._line(short_line(record, position))
-        rows = rows_of(record, spans, handler=self._function.config.handler)
-        failed = outcome(record, rows, self._function)
-        if failed is not None:
-            self.say(self._terminal.paint("red", failed))
+            style = "red" if failed else ""
+            self._line(self._terminal.paint(style, short_line(record, position)))
+        elif failed:
+            rows = rows_of(record, spans, handler=self._function.config.handler)
+            self.say(outcome(record, rows, self._function) or record.status)
 
     def _hints(self, found: Sequence[InvocationRecord]) -> list[str]:
         """Each hint once, however many invocations it explains."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from lambdascope.cli.arguments import Options
+    from lambdascope.emulator.config import FunctionConfig
     from lambdascope.emulator.environment import ExecutionEnvironment
 
 
@@ -33,6 +34,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
     function = function_from(options, environ)
     terminal = terminal_for(sys.stderr, environ)
     log = LiveLog(sys.stderr, terminal, shown=not options.quiet, with_reports=True)
+    ended = _end_of_the_command()
     with Session(function, environ, on_log=log.write) as session:
         endpoint = _bind(session.environment, options.port)
         try:
@@ -43,9 +45,9 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
                     print(f"lambdascope: {note}", file=sys.stderr)
                 for line in facts_lines(header_facts(function), terminal):
                     print(terminal.paint("bold", line), file=sys.stderr)
-                print(_example(endpoint.url, function.config.function_name), file=sys.stderr)
+                print(_example(endpoint.url, function.config), file=sys.stderr)
             print(endpoint.url, flush=True)
-            _wait_for_the_end()
+            ended.wait()
         finally:
             endpoint.close()
     return EXIT_OK
@@ -63,16 +65,17 @@ def _bind(environment: ExecutionEnvironment, port: int) -> InvokeEndpoint:
         raise CommandError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
 
 
-def _example(url: str, name: str) -> str:
+def _example(url: str, config: FunctionConfig) -> str:
+    """A command that works in versions 1 and 2 of the aws command, and without credentials."""
     return (
-        f"invoke it with: aws lambda invoke --endpoint-url {url} --function-name {name} "
-        "--cli-binary-format raw-in-base64-out --payload '{}' /dev/stdout   (Ctrl-C ends it)"
+        f"invoke it with: aws lambda invoke --endpoint-url {url} --no-sign-request "
+        f"--region {config.region} --function-name {config.function_name} /dev/stdout"
     )
 
 
-def _wait_for_the_end() -> None:
-    """Sleep until Ctrl-C or SIGTERM, both of which are the ordinary end of this command."""
+def _end_of_the_command() -> threading.Event:
+    """Set by Ctrl-C and SIGTERM, both of which are the ordinary end of this command."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    return ended

@@ -37,9 +37,10 @@ def header_facts(function: Function) -> list[str]:
     else:
         facts.append(f"python {function.interpreter.version_text}")
     facts += [f"{config.memory_mb} MB", f"timeout {config.timeout_ms / 1000:g} s"]
-    if function.defaults:
-        verb = "are" if len(function.defaults) > 1 else "is"
-        facts.append(f"({' and '.join(function.defaults)} {verb} Lambda's default)")
+    if len(function.defaults) > 1:
+        facts.append("(Lambda's defaults)")
+    elif function.defaults:
+        facts.append(f"({function.defaults[0]}: Lambda's default)")
     return facts
 
 

@@ -113,7 +113,7 @@ def _span_row(kind: str, span: Span, label: str, *, depth: int, note: str = "") 
 def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
     rows: list[Row] = []
     for phase in _named(record, "init"):
-        again = bool(record.handed_out_ns) and phase.start_ns >= record.handed_out_ns
+        again = _is_inside_invocation(record, phase)
         rows.append(
             _phase_row(
                 INIT,
@@ -132,6 +132,14 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
         runtime = next((part for part in inner if part.name == "runtime init"), None)
         rows += _runtime_rows(phase, runtime, tree)
     return rows
+
+
+def _is_inside_invocation(record: InvocationRecord, phase: Phase) -> bool:
+    """Whether it is an init that Lambda made up for after a first one failed, on the clock of the
+    invocation; then the report has no init of its own."""
+    if record.handed_out_ns and phase.start_ns >= record.handed_out_ns:
+        return True
+    return record.report is not None and record.report.init_duration_ms is None
 
 
 def _within(part: Phase, whole: Phase) -> bool:

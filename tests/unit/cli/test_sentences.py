@@ -97,7 +97,7 @@ def test_the_header_says_what_nobody_asked_for():
         "python 3.12.4",
         "128 MB",
         "timeout 3 s",
-        "(memory and timeout are Lambda's default)",
+        "(Lambda's defaults)",
     ]
     facts = header_facts(_function(defaults=(), timeout_ms=2500, runtime=("ric", "{handler}")))
     assert facts == ["handler app.handler", "runtime ric app.handler", "128 MB", "timeout 2.5 s"]
