@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 import time
@@ -21,6 +20,7 @@ from lambdascope.emulator.telemetry_subscriber import Delivery
 from lambdascope.transport.listener import Exchange, Listener
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.names import LOGS_PATH, TELEMETRY_PATH
+from telemetry_shapes import SHAPES, shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -417,69 +417,6 @@ def test_the_first_schema_has_no_objects() -> None:
 
 # --- The recorded shapes --------------------------------------------------------------------------
 
-TIME = "2026-01-01T00:00:00.000Z"
-SPAN = {"name": "x", "start": TIME, "durationMs": 0.5}
-INVOCATION_SHAPES: dict[str, Item] = {
-    # Fields and types of values as recorded from a real function on demand, tracing off.
-    "platform.initStart": {
-        "initializationType": "on-demand",
-        "phase": "init",
-        "functionName": "f",
-        "functionVersion": "$LATEST",
-        "instanceId": "2026/01/01/[$LATEST]0",
-        "instanceMaxMemory": 134217728,
-        "runtimeVersion": "v",
-        "runtimeVersionArn": "arn",
-    },
-    "platform.telemetrySubscription": {
-        "name": "e",
-        "state": "Subscribed",
-        "types": ["platform", "function"],
-    },
-    "platform.initRuntimeDone": {
-        "initializationType": "on-demand",
-        "phase": "init",
-        "status": "success",
-    },
-    "platform.extension": {"name": "e", "state": "Ready", "events": ["INVOKE", "SHUTDOWN"]},
-    "platform.initReport": {
-        "initializationType": "on-demand",
-        "phase": "init",
-        "status": "success",
-        "metrics": {"durationMs": 120.5},
-    },
-    "platform.start": {"requestId": "r", "version": "$LATEST", "functionArn": "arn"},
-    "platform.runtimeDone": {
-        "requestId": "r",
-        "status": "success",
-        "metrics": {"durationMs": 15.5, "producedBytes": 10},
-        "spans": [SPAN, SPAN, SPAN],
-    },
-    "platform.report": {
-        "requestId": "r",
-        "status": "success",
-        "metrics": {
-            "durationMs": 502.976,
-            "billedDurationMs": 624,
-            "memorySizeMB": 128,
-            "maxMemoryUsedMB": 26,
-            "initDurationMs": 120.381,
-        },
-        "spans": [SPAN],
-    },
-}
-
-
-def shape(value: Any) -> Any:
-    """The types of values at every place; times by their form."""
-    if isinstance(value, dict):
-        return {key: shape(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [shape(one) for one in value]
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value):
-        return "time"
-    return type(value).__name__
-
 
 def emit_an_invocation(bus: TelemetryBus) -> None:
     """The platform events of a cold invocation, made by the functions that the core uses."""
@@ -535,11 +472,11 @@ def test_every_event_of_an_invocation_has_the_recorded_shape() -> None:
         emit_an_invocation(bus)
         assert bus.flush(10)
         items = receiver.items(8)
-    assert [*INVOCATION_SHAPES] == [item["type"] for item in items]
+    assert [*SHAPES] == [item["type"] for item in items]
     for item in items:
         assert list(item) == ["time", "type", "record"]
         assert shape(item["time"]) == "time"
-        assert shape(INVOCATION_SHAPES[item["type"]]) == shape(item["record"]), item["type"]
+        assert shape(SHAPES[item["type"]]) == shape(item["record"]), item["type"]
 
 
 def test_the_values_of_the_spans_add_up() -> None:
