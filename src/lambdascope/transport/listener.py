@@ -55,9 +55,12 @@ class Listener:
         self._max_head = max_head_bytes
         self._max_connections = max_connections
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._server = socket.create_server((host, port), backlog=128)
+        # Accepted connections inherit it.
+        self._server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.host: str = self._server.getsockname()[0]
         self.port: int = self._server.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name=name, daemon=True)
@@ -79,7 +82,8 @@ class Listener:
         """
         with self._lock:
             self._closing.set()
-            connections = dict(self._open)
+            connections = list(self._open)
+            threads = [self._thread, *self._threads]
         # shutdown wakes accept and recv; close alone would not.
         for sock in (self._server, *connections):
             try:
@@ -88,7 +92,7 @@ class Listener:
                 pass  # already gone
         self._server.close()
         deadline = monotonic() + timeout
-        for thread in (self._thread, *connections.values()):
+        for thread in threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - monotonic()))
 
@@ -119,19 +123,17 @@ class Listener:
                 # The system gives no more threads: this client may try again.
                 sock.close()
                 return
-            self._open[sock] = thread
+            self._open.add(sock)
+            self._threads = [old for old in self._threads if old.is_alive()] + [thread]
 
     def _serve(self, sock: socket.socket) -> None:
         parser = http1.Parser(request=True, max_head_bytes=self._max_head)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while self._one(sock, parser):
                 pass
-        except OSError:
-            pass  # reset before it was served
         finally:
             with self._lock:
-                self._open.pop(sock, None)
+                self._open.discard(sock)
             sock.close()
 
     def _one(self, sock: socket.socket, parser: http1.Parser) -> bool:

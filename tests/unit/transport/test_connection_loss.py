@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
@@ -11,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from byte_server import ByteServer, Connect, Peer, answers, keeps_answering
-from lambdascope.transport.connection import ConnectionLost
+from lambdascope.transport.connection import Connection, ConnectionLost
 from lambdascope.wire.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -134,7 +135,7 @@ def test_the_budget_given_to_the_connection(connect: Connect) -> None:
             link.receive()
 
 
-HUGE = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99000000\r\n\r\n" + b"a" * 99_000_000
+HUGE = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 33000000\r\n\r\n" + b"a" * 33_000_000
 
 
 def test_a_peer_that_does_not_read(connect: Connect) -> None:
@@ -180,34 +181,77 @@ class Interrupt(Exception):
     """Raised by a signal handler of the test."""
 
 
-@pytest.mark.parametrize("sends_huge", [False, True])
-def test_an_exception_from_a_signal_handler(connect: Connect, sends_huge: bool) -> None:
-    """It passes through, and the half-used connection is closed."""
-    blocked = threading.Event()
-
-    def script(peer: Peer) -> None:
-        if not sends_huge:
-            peer.read_request()
-        blocked.set()
-        # The main thread is in send or recv now, or about to be: until it has left, try again.
-        while not peer.over.wait(0.01):
-            signal.pthread_kill(main or 0, signal.SIGUSR1)
+@contextlib.contextmanager
+def interrupted() -> Iterator[threading.Event]:
+    """Signals the main thread again and again once the event is set, until one has raised."""
+    begin, over = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
 
     def handler(number: int, frame: object) -> None:
-        if active and blocked.is_set():
-            active.clear()
+        if not over.is_set():
+            over.set()
             raise Interrupt
 
-    main = threading.main_thread().ident
-    assert main is not None
-    active = {"exchange"}
+    def send_signals() -> None:
+        begin.wait(SOON_S)
+        # The main thread is in a blocking call now, or about to be: until it has left, try again.
+        while not over.wait(0.01):
+            signal.pthread_kill(main or 0, signal.SIGUSR1)
+
     before = signal.signal(signal.SIGUSR1, handler)
+    sender = threading.Thread(target=send_signals)
+    sender.start()
     try:
-        with ByteServer(script) as server:
-            link = connect(server)
-            link.open()
-            with pytest.raises(Interrupt):
-                link.exchange(HUGE if sends_huge else REQUEST)
-            assert not link.is_open
+        yield begin
     finally:
+        over.set()
+        sender.join()
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("request_bytes", [REQUEST, HUGE], ids=["receiving", "sending"])
+def test_an_exception_from_a_signal_handler(connect: Connect, request_bytes: bytes) -> None:
+    """It passes through, and the half-used connection is closed."""
+
+    def script(peer: Peer) -> None:
+        begin.set()
+        peer.wait()
+
+    with interrupted() as begin, ByteServer(script) as server:
+        link = connect(server)
+        with pytest.raises(Interrupt):
+            link.exchange(request_bytes)
+        assert not link.is_open
+
+
+@contextlib.contextmanager
+def full_server() -> Iterator[int]:
+    """The port of a listener whose queue is full, so that connecting to it hangs."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
+def test_connecting_is_bounded() -> None:
+    """A listener that does not accept costs the connect time-out, and nothing was sent."""
+    with full_server() as port:
+        link = Connection("127.0.0.1", port, connect_timeout=BUDGET_S)
+        started = time.monotonic()
+        with pytest.raises(ConnectionLost, match=r"cannot connect .* timed out") as lost:
+            link.exchange(REQUEST)
+        assert BUDGET_S <= time.monotonic() - started < SOON_S
+        assert not lost.value.sent
+
+
+def test_an_exception_while_connecting() -> None:
+    """It passes through, and nothing is left open."""
+    with full_server() as port, interrupted() as begin:
+        link = Connection("127.0.0.1", port, connect_timeout=SOON_S)
+        begin.set()
+        with pytest.raises(Interrupt):
+            link.open()
+        assert not link.is_open
