@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # How long the end may take beyond its own budgets before the caller is let go.
 _END_WAIT_S = 10.0
+_INTERRUPT_S = 0.2
 
 
 class EnvironmentClosed(Exception):
@@ -127,7 +128,10 @@ class ExecutionEnvironment:
         self.start()
         if not self._driver.submit(job):
             raise EnvironmentClosed("the execution environment was shut down")
-        job.over.wait()
+        # In steps: an interrupt from the keyboard that arrives just before a wait without an end
+        # begins would only be noticed after it.
+        while not job.over.wait(_INTERRUPT_S):
+            pass
         if job.error:
             raise EnvironmentClosed(job.error)
         return job.turn.record
