@@ -22,7 +22,14 @@ _POST_TIMEOUT_S = 30.0
 
 
 class RuntimeApiError(Exception):
-    """The Runtime API cannot be used any more; the text is one line for a person."""
+    """The Runtime API cannot be used any more; the text is one line for a person.
+
+    `status` is what it answered last, 0 when it did not answer.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class RuntimeApi:
@@ -52,7 +59,8 @@ class RuntimeApi:
         except (ConnectionLost, RemoteProtocolError) as error:
             raise RuntimeApiError(f"Runtime API, next: {error}") from None
         raise RuntimeApiError(
-            f"Runtime API at {self._address} answered {head.status} to next: {_shown(body)}"
+            f"Runtime API at {self._address} answered {head.status} to next: {_shown(body)}",
+            status=head.status,
         )
 
     def post(self, message: InvocationResponse | InvocationError) -> tuple[int, str]:
@@ -75,7 +83,7 @@ class RuntimeApi:
             return head.status, ""
         said = f"Runtime API answered {head.status} for {message.request_id}: {_shown(body)}"
         if head.status >= names.SERVER_ERROR:
-            raise RuntimeApiError(said)
+            raise RuntimeApiError(said, status=head.status)
         return head.status, said
 
     def post_init_error(self, message: InitError) -> str:

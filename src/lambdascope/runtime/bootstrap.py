@@ -10,8 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from _signal import SIGTERM, signal  # type: ignore[import-not-found]  # `signal` needs enum
-from time import monotonic_ns, process_time_ns
+from time import monotonic_ns
 
 from lambdascope import __version__
 from lambdascope.clock import Clock
@@ -22,35 +21,39 @@ from lambdascope.otlp.names import (
 )
 from lambdascope.runtime.api import RuntimeApi
 from lambdascope.runtime.config import ConfigError, RuntimeConfig
-from lambdascope.runtime.faults import ErrorReport, Fault
+from lambdascope.runtime.faults import ErrorReport, exit_fault, exit_status
 from lambdascope.runtime.handler import load_handler
 from lambdascope.runtime.handoff import Handoff
 from lambdascope.runtime.import_times import ImportTimes
 from lambdascope.runtime.import_watch import ImportWatch
 from lambdascope.runtime.init_phase import InitPhase
-from lambdascope.runtime.logs import Logs
-from lambdascope.runtime.loop import Loop, Terminated, exit_status
+from lambdascope.runtime.logs import Logs, say
+from lambdascope.runtime.loop import Loop, Terminated, Termination
 from lambdascope.runtime.telemetry import Telemetry
-from lambdascope.runtime.trace_env import TraceEnv
 from lambdascope.wire import names
 from lambdascope.wire.runtime_api import InitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
     from typing import NoReturn
 
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
 
+# A threshold that no collection reaches, and that nobody else would choose.
+_GC_HELD = 1_999_999_999
+_INTERRUPTED = 130
 
-def main(entered_ns: int) -> NoReturn:
-    """Run the process from its first line (`entered_ns`, monotonic) to its end."""
-    cpu_ns = process_time_ns() - (monotonic_ns() - entered_ns)
+
+def main(entered_ns: int, cpu_ns: int) -> NoReturn:
+    """Run the process to its end.
+
+    `entered_ns` (monotonic) is when its first line ran, `cpu_ns` its CPU time until then.
+    """
     try:
         config = RuntimeConfig.from_env(os.environ, sys.argv)
     except ConfigError as error:
-        sys.stderr.write(f"lambdascope: {error}\n")
+        say(str(error))
         sys.exit(1)
     init = InitPhase(
         function_name=config.function_name or "function",
@@ -60,7 +63,13 @@ def main(entered_ns: int) -> NoReturn:
     )
     runtime = Runtime(config, init)
     init.part(SPAN_LOAD_RUNTIME, entered_ns, monotonic_ns())
-    sys.exit(runtime.run())
+    status = runtime.run()
+    if "threading" in sys.modules:
+        from lambdascope.runtime.leaving import leave_threads
+
+        leave_threads(status, runtime.grace_s)
+    _forget_broken_streams()
+    sys.exit(status)
 
 
 class Runtime:
@@ -83,37 +92,68 @@ class Runtime:
         self._clock = Clock()
         make_phases = self._make_phases if config.record_spans else None
         self._telemetry = Telemetry(make_phases, self._handoff, self._logs, init.imports)
+        self._termination = Termination(self._telemetry.terminated)
+
+    @property
+    def grace_s(self) -> float:
+        """How long the function's threads may hold the process at its end.
+
+        After SIGTERM, Lambda kills a runtime beside extensions within 300 ms.
+        """
+        return 0.2 if self._termination.requested else 2.0
 
     def run(self) -> int:
         """Init, then the loop; the exit status."""
+        self._logs.check()
         for problem in self._config.problems:
             self._logs.say(problem)
-        signal(SIGTERM, self._on_sigterm)
+        self._termination.install()
         _line_buffered_stdout()
-        gc_was_on = self._config.hold_gc and gc.isenabled()
+        try:
+            status = self._init_and_serve()
+        except Terminated:
+            status = 0
+        except SystemExit as error:
+            if self._termination.forked():
+                raise
+            status = exit_status(error)  # raised by a signal handler of the function's
+        except KeyboardInterrupt:
+            status = _INTERRUPTED
+        except BaseException as fault:  # noqa: BLE001 - the edge of the process
+            self._say_fault(fault)
+            status = 1
+        self._telemetry.close()
+        return status
+
+    def _init_and_serve(self) -> int:
+        gc_thresholds = gc.get_threshold()
         try:
             handler = self._load()
         except Terminated:
-            return 0
-        except BaseException as error:  # noqa: BLE001 - whatever it is, init/error tells it
+            raise
+        except BaseException as error:
+            if self._termination.forked():
+                raise
+            self._termination.interruptible = False
             return self._init_failed(error)
         self._connect()
-        if gc_was_on:
-            # What init made lives as long as the process: later collections need not look at it.
+        # The function may have chosen thresholds of its own.
+        if gc.get_threshold()[0] == _GC_HELD:
+            gc.set_threshold(*gc_thresholds)
+            # What init made lives as long as the process: collections need not look at it.
             gc.freeze()
-            gc.enable()
         self._init.ended_ns = monotonic_ns()
-        loop = Loop(
+        return self._make_loop(handler).run()
+
+    def _make_loop(self, handler: Handler) -> Loop:
+        return Loop(
             self._config,
             handler,
             api=self._api,
             logs=self._logs,
             telemetry=self._telemetry,
-            trace_env=TraceEnv(),
+            termination=self._termination,
         )
-        status = loop.run()
-        self._telemetry.close()
-        return status
 
     def _make_phases(self) -> Phases:
         from lambdascope.runtime.phases import Phases
@@ -128,13 +168,17 @@ class Runtime:
         if self._init.imports is not None:
             self._init.imports.install()
         if self._config.hold_gc:
-            gc.disable()
+            # Not gc.disable: when the function calls that, it has to stay so.
+            gc.set_threshold(_GC_HELD)
         _put_task_root_first(self._config.task_root)
         started_ns = monotonic_ns()
+        self._termination.allow()
         try:
             return load_handler(self._config.handler)
         finally:
+            self._termination.interruptible = False
             self._init.part(SPAN_LOAD_HANDLER, started_ns, monotonic_ns())
+            watch.settle()
 
     def _connect(self) -> None:
         started_ns = monotonic_ns()
@@ -147,12 +191,15 @@ class Runtime:
             )
 
     def _init_failed(self, error: BaseException) -> int:
-        status = exit_status(error) if isinstance(error, SystemExit) else 1
-        report = ErrorReport(_told(error, status), "")
+        status = 1
+        if isinstance(error, SystemExit):
+            status = exit_status(error) or 1
+            error = exit_fault(error, "")
+        report = ErrorReport(error, "")
         self._logs.flush()
         self._logs.error(report)
         message = InitError(
-            body=report.to_json(), error_type=_init_error_type(report), xray_cause=report.xray_cause
+            body=report.to_json(), error_type=report.error_type, xray_cause=report.xray_cause
         )
         said = self._api.post_init_error(message)
         if said:
@@ -160,24 +207,15 @@ class Runtime:
         self._init.ended_ns = monotonic_ns()
         self._connect()
         self._telemetry.init_failed(report)
-        return status or 1
+        return status
 
-    def _on_sigterm(self, _signum: int, _frame: FrameType | None) -> None:
-        self._telemetry.terminated()
-        raise Terminated
-
-
-def _told(error: BaseException, status: int) -> BaseException:
-    """The failure to report: sys.exit in the words that the platform has for a dead runtime."""
-    if not isinstance(error, SystemExit):
-        return error
-    fault = Fault(names.FAULT_EXIT, f"Runtime exited with error: exit status {status}")
-    return fault.with_traceback(error.__traceback__)
-
-
-def _init_error_type(report: ErrorReport) -> str:
-    """AWS's client sends the body's errorType in this header: `Runtime.*`, or a bare class name."""
-    return report.name if report.name.startswith("Runtime.") else report.error_type
+    def _say_fault(self, fault: BaseException) -> None:
+        """One line about a fault of ours, or of a signal handler of the function's."""
+        tb = fault.__traceback__
+        while tb is not None and tb.tb_next is not None:
+            tb = tb.tb_next
+        where = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
+        self._logs.say(f"{type(fault).__name__}: {fault}{where}; the runtime ends")
 
 
 def _put_task_root_first(task_root: str) -> None:
@@ -191,3 +229,12 @@ def _line_buffered_stdout() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(line_buffering=True)
+
+
+def _forget_broken_streams() -> None:
+    """What cannot be written any more would be reported by Python, with status 120."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except Exception:  # noqa: BLE001 - the user may have put any object there, or closed it
+            setattr(sys, name, None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 XRAY_PARENT = "parent"
 XRAY_LINK = "link"
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 # AWS's Python client stops escaping non-ASCII characters from 3.12 on, by the name of the image.
 _RAW_UNICODE_ENVS = tuple(f"AWS_Lambda_python3.{minor}" for minor in (12, 13, 14, 15))
 
@@ -59,7 +60,9 @@ class RuntimeConfig:
     def _read_telemetry(self, environ: Mapping[str, str]) -> None:
         get = environ.get
         off = get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-        self.record_spans = not off and get("OTEL_TRACES_EXPORTER", "").strip() != "none"
+        # Such values have no case (OpenTelemetry specification, environment variables).
+        exporter = get("OTEL_TRACES_EXPORTER", "").strip().lower()
+        self.record_spans = not off and exporter != "none"
         self.time_imports = self.record_spans and get("LAMBDASCOPE_IMPORTS", "") != "0"
         self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
@@ -125,12 +128,14 @@ def percent_decode(text: str) -> str:
     """Undo percent-encoding; malformed escapes and bytes that are no UTF-8 stay readable."""
     if "%" not in text:
         return text
-    head, *parts = text.encode().split(b"%")
+    # A variable that is no UTF-8 comes with surrogates in it.
+    head, *parts = text.encode("utf-8", "surrogateescape").split(b"%")
     out = bytearray(head)
     for part in parts:
-        try:
-            out.append(int(part[:2], 16) if len(part) >= 2 else -1)
+        digits = part[:2]
+        if len(digits) == 2 and _HEX.issuperset(digits):
+            out.append(int(digits, 16))
             out += part[2:]
-        except ValueError:
+        else:
             out += b"%" + part
     return out.decode("utf-8", "replace")

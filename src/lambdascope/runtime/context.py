@@ -9,28 +9,55 @@ it.
 from __future__ import annotations
 
 from _contextvars import ContextVar
-from time import monotonic, time
+from time import monotonic_ns
 
 from lambdascope.runtime.faults import Fault
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _contextvars import Token
     from collections.abc import Callable
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.wire.runtime_api import Invocation
 
-# The invocation whose code is running. Logs and outbound headers are to read this, not a global.
-current_invocation: ContextVar[Invocation | None] = ContextVar(
-    "lambdascope_invocation", default=None
-)
+
+class CurrentInvocation:
+    """The invocation whose code is running: that of the context, else the latest of the process.
+
+    Threads that the function starts do not inherit the context; their log records belong to the
+    latest invocation, as with AWS's client. Before the first invocation it is None.
+    """
+
+    __slots__ = ("_latest", "_variable")
+
+    def __init__(self) -> None:
+        self._variable: ContextVar[Invocation] = ContextVar("lambdascope_invocation")
+        self._latest: Invocation | None = None
+
+    def get(self) -> Invocation | None:
+        """The invocation, from any thread."""
+        return self._variable.get(self._latest)
+
+    def set(self, invocation: Invocation) -> Token[Invocation]:
+        """An invocation begins in this context; give what it returns to `reset`."""
+        self._latest = invocation
+        return self._variable.set(invocation)
+
+    def reset(self, token: Token[Invocation]) -> None:
+        """The invocation is over in this context."""
+        self._variable.reset(token)
+
+
+# Logs and outbound headers are to read this, not a copy.
+current_invocation = CurrentInvocation()
 
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
 
 class _Described:
-    """Text form of AWS's classes: Name([field=value,...])."""
+    """Text form of AWS's classes: Name([field=value,...]), in the order of AWS's slots."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -52,12 +79,12 @@ class CognitoIdentity(_Described):
 class Client(_Described):
     """The mobile client of a client context; missing fields are None."""
 
-    __slots__ = (
-        "app_package_name",
-        "app_title",
-        "app_version_code",
-        "app_version_name",
+    __slots__ = (  # noqa: RUF023 - AWS's order is the order of the text form
         "installation_id",
+        "app_title",
+        "app_version_name",
+        "app_version_code",
+        "app_package_name",
     )
 
     def __init__(self, fields: dict[str, object]) -> None:
@@ -68,7 +95,7 @@ class Client(_Described):
 class ClientContext(_Described):
     """What the caller sent as client context; missing fields are None."""
 
-    __slots__ = ("client", "custom", "env")
+    __slots__ = ("custom", "env", "client")  # noqa: RUF023 - as above
 
     def __init__(self, fields: dict[str, object]) -> None:
         self.custom = fields.get("custom")
@@ -78,10 +105,18 @@ class ClientContext(_Described):
 
 
 class LambdaContext:
-    """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py."""
+    """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py.
+
+    `deadline_ns` is the deadline on the monotonic clock; `write` puts text into the log as it is.
+    """
 
     def __init__(
-        self, invocation: Invocation, config: RuntimeConfig, write: Callable[[str], None]
+        self,
+        invocation: Invocation,
+        config: RuntimeConfig,
+        *,
+        deadline_ns: int,
+        write: Callable[[str], None],
     ) -> None:
         self.aws_request_id = invocation.request_id
         self.log_group_name = config.log_group_name
@@ -95,18 +130,18 @@ class LambdaContext:
         self._w3c: dict[str, str] = {}
         if invocation.client_context is not None:
             self._read_client_context(invocation.client_context)
-        identity: dict[str, object] = {}
+        identity = None
         if invocation.cognito_identity is not None:
             identity = _json_header(invocation.cognito_identity, "Cognito Identity")
-        self.identity = CognitoIdentity(identity)
+        self.identity = CognitoIdentity(identity or {})
         self._epoch_deadline_time_in_ms = invocation.deadline_ms
-        self._monotonic_deadline = monotonic() + invocation.deadline_ms / 1000 - time()
+        self._deadline_ns = deadline_ns
         self._write = write
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends this invocation; 0 after that."""
-        left = int((self._monotonic_deadline - monotonic()) * 1000)
-        return left if left > 0 else 0
+        left_ms = (self._deadline_ns - monotonic_ns()) // 1_000_000
+        return left_ms if left_ms > 0 else 0
 
     def w3c(self) -> dict[str, str]:
         """W3C trace fields that the caller sent in the client context (may be empty)."""
@@ -133,6 +168,8 @@ class LambdaContext:
 
     def _read_client_context(self, text: str) -> None:
         fields = _json_header(text, "Client Context")
+        if fields is None:
+            return
         w3c = fields.pop("w3c", None)
         if isinstance(w3c, dict):
             pairs = ((name, w3c.get(name)) for name in _W3C_FIELDS)
@@ -140,13 +177,14 @@ class LambdaContext:
         self.client_context = ClientContext(fields)
 
 
-def _json_header(text: str, what: str) -> dict[str, object]:
+def _json_header(text: str, what: str) -> dict[str, object] | None:
+    """The header's object, or None for null. Raises Fault for anything else."""
     import json
 
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Fault(names.FAULT_CONTEXT, f"Unable to parse {what} JSON: {error}") from None
-    if not isinstance(fields, dict):
+    if fields is not None and not isinstance(fields, dict):
         raise Fault(names.FAULT_CONTEXT, f"Unable to parse {what} JSON: not an object")
     return fields

@@ -1,44 +1,49 @@
 """Passes finished telemetry to the extension on loopback, and never waits longer than its budget.
 
-The extension publishes `host:port token pid` in a file that only its user can read. One keep-alive
-connection carries plain OTLP/HTTP plus our headers; the answer to a post is read before the next
-one, so that an invocation does not wait for it. What cannot be handed over is counted and said
-once.
+One keep-alive connection carries plain OTLP/HTTP plus our headers; the answer to a post is read
+before the next one, so that an invocation does not wait for it. What cannot be handed over is
+counted, said once when it begins, and summed up at the end.
+
+The extension publishes `host:port token pid`. A file that another user could have written or read
+is not trusted, and nothing in its place (a pipe, a link, garbage) can stop the runtime.
 """
 
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from lambdascope.transport.connection import Connection, ConnectionLost, split_address
 from lambdascope.wire import names
-from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.http1 import encode_request
+from lambdascope.wire.errors import ProtocolError
+from lambdascope.wire.heads import encode_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Loopback to a process that polls: an answer later than this means that it hangs.
-_BUDGET_S = 0.25
+BUDGET_S = 0.25
+# So many failures in a row, and the extension counts as gone.
 _MAX_FAILURES = 3
-
-
-def default_file() -> str:
-    """Where the extension publishes its address unless LAMBDASCOPE_HANDOFF_FILE says otherwise."""
-    return f"/tmp/.lambdascope-{os.getuid()}/handoff"  # noqa: S108 - checked for its owner below
+_MAX_FILE_BYTES = 4096
+_TYPE_MASK = 0o170000
+_REGULAR = 0o100000
+_TOKEN = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_")
 
 
 class Handoff:
-    """The runtime's end of the connection to the extension."""
+    """The runtime's end of the connection to the extension. Nothing in here raises."""
 
     def __init__(self, path: str, say: Callable[[str], None]) -> None:
         self._path = path or default_file()
         self._say = say
         self._connection: Connection | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
-        self._unread = False
+        # The spans of the post whose answer has not been read; None when all have been.
+        self._unanswered: int | None = None
         self._failures = 0
+        self._said_failure = False
         self.dropped_spans = 0
 
     @property
@@ -53,18 +58,19 @@ class Handoff:
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
-            self._say(f"handoff file {self._path}: {error}; telemetry stays in this process")
+            reason = getattr(error, "strerror", None) or error
+            self._say(f"handoff file {self._path}: {reason}; telemetry stays in this process")
             return False
         if found is None:
             return False
         address, token = found
         host, port = split_address(address)
-        connection = Connection(host, port, connect_timeout=_BUDGET_S)
+        connection = Connection(host, port, connect_timeout=BUDGET_S)
         self._headers = (("Host", address), (names.HANDOFF_TOKEN, token))
         hello = encode_request("POST", names.HELLO_PATH, self._headers)
         try:
-            head, _ = connection.exchange(hello, timeout=_BUDGET_S)
-        except (ConnectionLost, RemoteProtocolError) as error:
+            head, _ = connection.exchange(hello, timeout=BUDGET_S)
+        except (ConnectionLost, ProtocolError) as error:
             self._say(f"the extension does not answer ({error}); telemetry stays in this process")
             return False
         if head.status != names.OK:
@@ -74,10 +80,19 @@ class Handoff:
         self._connection = connection
         return True
 
-    def send(self, body: bytes, request_id: str, spans: int) -> None:
-        """Hand over the spans of an invocation and say that it is done. Never raises."""
+    def send(self, body: bytes, request_id: str, spans: int, *, budget_s: float = BUDGET_S) -> None:
+        """Hand over the spans of an invocation and say that it is done.
+
+        `budget_s` seconds are for all waiting together, apart from a new connection, which has
+        BUDGET_S of its own.
+        """
         connection = self._connection
         if connection is None:
+            self.dropped_spans += spans
+            return
+        end = monotonic() + budget_s
+        self._read_answer(connection, budget_s)
+        if self._connection is None:
             self.dropped_spans += spans
             return
         headers = (
@@ -87,66 +102,89 @@ class Handoff:
             (names.HANDOFF_DONE, str(spans)),
         )
         try:
-            self._read_answer(connection)
-            connection.send(
-                encode_request("POST", names.TRACES_PATH, headers, body), timeout=_BUDGET_S
-            )
-            self._unread = True
-        except (ConnectionLost, RemoteProtocolError) as error:
-            self.dropped_spans += spans
-            self._failed(str(error))
+            request = encode_request("POST", names.TRACES_PATH, headers, body)
+            connection.send(request, timeout=max(0.0, end - monotonic()))
+            self._unanswered = spans
+        except (ConnectionLost, ProtocolError) as error:
+            self._failed(str(error), spans)
 
     def finish(self) -> None:
-        """Wait for the last answer, within the budget, and close. Never raises."""
-        if self._connection is None:
+        """Wait for the last answer, within the budget, close, and say what was lost."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._read_answer(connection, BUDGET_S)
+            connection.close()
+        if self.dropped_spans:
+            self._say(f"{self.dropped_spans} spans could not be handed to the extension")
+            self.dropped_spans = 0
+
+    def _read_answer(self, connection: Connection, budget_s: float) -> None:
+        spans, self._unanswered = self._unanswered, None
+        if spans is None:
             return
         try:
-            self._read_answer(self._connection)
-        except (ConnectionLost, RemoteProtocolError):
-            pass  # the process ends; the extension counts what it has
-        self._connection.close()
-        self._connection = None
-
-    def _read_answer(self, connection: Connection) -> None:
-        if not self._unread:
+            head, body = connection.receive(timeout=budget_s)
+        except (ConnectionLost, ProtocolError) as error:
+            self._failed(str(error), spans)
             return
-        self._unread = False
-        head, body = connection.receive(timeout=_BUDGET_S)
-        if head.status != names.OK:
-            self._failed(f"answered {head.status}: {body[:100].decode('utf-8', 'replace')}")
+        if head.status == names.OK:
+            self._failures = 0
+        else:
+            shown = body[:100].decode("utf-8", "replace")
+            self._failed(f"the extension answered {head.status}: {shown}", spans)
 
-    def _failed(self, reason: str) -> None:
-        self._unread = False
+    def _failed(self, reason: str, spans: int) -> None:
+        self.dropped_spans += spans
         self._failures += 1
-        if self._failures == 1:
+        if not self._said_failure:
+            self._said_failure = True
             self._say(f"handoff to the extension failed: {reason}")
-        if self._failures >= _MAX_FAILURES:
+        if self._failures >= _MAX_FAILURES and self._connection is not None:
+            self._connection.close()
             self._connection = None
             self._say("handoff given up; the function runs on without telemetry")
 
 
-def _read_rendezvous(path: str) -> tuple[str, str] | None:
-    """Address and token; None when the process that wrote the file is gone. Raises OSError,
-    ValueError.
+def default_file() -> str:
+    """Where the extension publishes its address unless LAMBDASCOPE_HANDOFF_FILE says otherwise."""
+    return f"/tmp/.lambdascope-{os.getuid()}/handoff"  # noqa: S108 - checked for its owner below
 
-    A file that another user could have written or read is not trusted.
+
+def _read_rendezvous(path: str) -> tuple[str, str] | None:
+    """Address and token; None when the process that wrote the file is gone.
+
+    Raises OSError (FileNotFoundError when there is no extension) or ValueError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # Not blocking: a named pipe in that place would wait for a writer for ever.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(fd)
+        if status.st_mode & _TYPE_MASK != _REGULAR:
+            raise ValueError("not a regular file")
         if status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise ValueError("not owned by this user alone (mode 0600)")
-        text = os.read(fd, 4096).decode("ascii", "replace")
+        text = os.read(fd, _MAX_FILE_BYTES).decode("ascii", "replace")
     finally:
         os.close(fd)
     fields = text.split()
-    if len(fields) != 3 or not fields[2].isdigit():
-        raise ValueError(f"not of the form 'host:port token pid': {text[:20]!r}")
+    if len(fields) != 3 or not _TOKEN.issuperset(fields[1]) or not _is_pid(fields[2]):
+        # What is shown must not be the token.
+        shown = text.partition(" ")[0][:20]
+        raise ValueError(f"not of the form 'host:port token pid': {shown!r}...")
+    split_address(fields[0])
+    return (fields[0], fields[1]) if _is_alive(int(fields[2])) else None
+
+
+def _is_pid(text: str) -> bool:
+    # A pid fits 32 bits; 0 would mean our own process group.
+    return text.isdigit() and len(text) < 10 and int(text) > 0
+
+
+def _is_alive(pid: int) -> bool:
     try:
-        os.kill(int(fields[2]), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return None  # left over from an environment that ended without clean-up
+        return False  # left over from an environment that ended without clean-up
     except PermissionError:
         pass  # alive, under another user
-    split_address(fields[0])
-    return fields[0], fields[1]
+    return True

@@ -15,7 +15,7 @@ from time import monotonic_ns
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import FunctionType, ModuleType
 
 # Shorter imports are not worth a span, and a span tree of thousands is not worth reading.
 MIN_TOTAL_NS = 1_000_000
@@ -36,13 +36,19 @@ class ImportRecord:
 
 
 class ImportTimes:
-    """Collects the records of imports that took at least MIN_TOTAL_NS, in order of their ends."""
+    """Collects the records of imports that took at least MIN_TOTAL_NS, in order of their ends.
+
+    Beyond MAX_RECORDS the longest are kept, so that no kept import loses the one that contains it;
+    `dropped` counts the others.
+    """
 
     def __init__(self) -> None:
         self.records: list[ImportRecord] = []
         self.dropped = 0
         self._stacks: dict[int, list[ImportRecord]] = {}
         self._original: Callable[..., ModuleType] | None = None
+        self._wrapper: Callable[..., ModuleType] | None = None
+        self._stopped = False
 
     def install(self) -> None:
         """Start timing. Does nothing where CPython does not offer the hook."""
@@ -50,23 +56,26 @@ class ImportTimes:
         original = getattr(machinery, "_find_and_load", None)
         if original is None:
             return
-        self._original = original
-        wrapper = self._wrapper(original)
+        wrapper = self._wrap(original)
         # CPython leaves frames of this file out of the tracebacks of failed imports; ours as well.
         code = wrapper.__code__.replace(
             co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed"
         )
         wrapper.__code__ = code
+        self._original, self._wrapper = original, wrapper
         machinery._find_and_load = wrapper  # type: ignore[union-attr]  # checked above
 
     def remove(self) -> None:
-        """Stop timing and put the original back, unless somebody else has replaced ours."""
+        """Stop timing and put the original back, unless somebody else has wrapped ours."""
+        self._stopped = True
         machinery = sys.modules.get("_frozen_importlib")
-        if self._original is not None and machinery is not None:
-            machinery._find_and_load = self._original  # type: ignore[attr-defined]  # see install
-            self._original = None
+        current = getattr(machinery, "_find_and_load", None)
+        if current is not None and current is self._wrapper:
+            machinery._find_and_load = self._original  # type: ignore[union-attr]  # checked above
+        self._stacks.clear()
+        self._keep_longest()
 
-    def _wrapper(self, original: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+    def _wrap(self, original: Callable[..., ModuleType]) -> FunctionType:
         begin, end = self._begin, self._end
 
         def find_and_load(name: str, import_: object) -> ModuleType:
@@ -76,7 +85,7 @@ class ImportTimes:
             finally:
                 end(record)
 
-        return find_and_load
+        return find_and_load  # type: ignore[return-value]  # a function defined here is one
 
     def _begin(self, name: str) -> ImportRecord:
         thread = get_ident()
@@ -96,8 +105,18 @@ class ImportTimes:
         stack = self._stacks.get(get_ident())
         if stack and stack[-1] is record:
             stack.pop()
-        if total >= MIN_TOTAL_NS:
-            if len(self.records) < MAX_RECORDS:
-                self.records.append(record)
-            else:
-                self.dropped += 1
+        elif stack and record in stack:
+            # Greenlets share a thread and may end their imports in any order.
+            stack.remove(record)
+        if total >= MIN_TOTAL_NS and not self._stopped:
+            self.records.append(record)
+            if len(self.records) >= 2 * MAX_RECORDS:
+                self._keep_longest()
+
+    def _keep_longest(self) -> None:
+        excess = len(self.records) - MAX_RECORDS
+        if excess > 0:
+            by_length = sorted(self.records, key=lambda record: record.end_ns - record.start_ns)
+            left_out = {id(record) for record in by_length[:excess]}
+            self.records = [record for record in self.records if id(record) not in left_out]
+            self.dropped += excess

@@ -22,6 +22,7 @@ class ImportWatch:
 
     def __init__(self) -> None:
         self._callbacks: dict[str, Callback] = {}
+        self._searching = ""
 
     def install(self) -> None:
         """Put it in front of the other finders."""
@@ -29,30 +30,48 @@ class ImportWatch:
 
     def when_imported(self, name: str, callback: Callback) -> None:
         """Call once after the module's code has run; at once when it is loaded already."""
-        module = sys.modules.get(name)
-        if module is not None:
-            callback(module)
-        else:
-            self._callbacks[name] = callback
+        self._callbacks[name] = callback
+        self.settle()
+
+    def settle(self) -> None:
+        """Call for what was loaded past this finder, as when the function replaced the finders."""
+        for name in list(self._callbacks):
+            module = sys.modules.get(name)
+            if module is not None:
+                self._loaded(name, module)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec that the other finders give, with its loader wrapped when it is watched."""
-        callback = self._callbacks.pop(name, None)
-        if callback is None:
+        if name not in self._callbacks or self._searching == name:
             return None
+        self._searching = name
+        try:
+            spec = self._find_elsewhere(name, path, target)
+        finally:
+            self._searching = ""
+        # A search need not end in an import, so the callback stays until the code has run.
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            loader = _Loader(spec.loader, lambda module: self._loaded(name, module))
+            spec.loader = loader  # type: ignore[assignment]  # it passes everything on
+        return spec
+
+    def _find_elsewhere(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
         for finder in sys.meta_path:
-            if finder is not self:
-                find = getattr(finder, "find_spec", None)
-                spec = find(name, path, target) if find is not None else None
+            find = getattr(finder, "find_spec", None)
+            if finder is not self and find is not None:
+                spec: ModuleSpec | None = find(name, path, target)
                 if spec is not None:
-                    if hasattr(spec.loader, "exec_module"):
-                        spec.loader = _Loader(spec.loader, callback)
-                    found: ModuleSpec = spec
-                    return found
-        self._callbacks[name] = callback
+                    return spec
         return None
+
+    def _loaded(self, name: str, module: ModuleType) -> None:
+        callback = self._callbacks.pop(name, None)
+        if callback is not None:
+            callback(module)
 
 
 class _Loader:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import logging
 import time
+import traceback
 from typing import TYPE_CHECKING
 
 from lambdascope.runtime.context import current_invocation
+from lambdascope.runtime.faults import text_of
 from lambdascope.runtime.logs import iso_time_ms
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class LambdaLoggerHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; failures are reported the way `logging` does."""
         try:
-            self.log_sink.write_record(self.format(record), record.levelname)
+            self.log_sink.write_record(self.format(record), level_name(record.levelno))
         except Exception:  # noqa: BLE001 - the contract of logging.Handler.emit
             self.handleError(record)
 
@@ -53,20 +55,48 @@ class JsonFormatter(logging.Formatter):
         """The record as one line of JSON."""
         fields: dict[str, object] = {
             "timestamp": iso_time_ms(int(record.created * 1e9)),
-            "level": record.levelname,
-            "message": record.getMessage(),
+            "level": level_name(record.levelno),
+            # An object that is logged by itself stays an object.
+            "message": record.msg
+            if isinstance(record.msg, dict) and not record.args
+            else record.getMessage(),
             "logger": record.name,
+            **_failure(record),
             "requestId": getattr(record, "aws_request_id", None),
-            "tenantId": getattr(record, "tenant_id", None),
         }
-        if record.exc_info and record.exc_info[0] is not None:
-            fields["errorType"] = record.exc_info[0].__name__
-            fields["errorMessage"] = str(record.exc_info[1])
-            fields["stackTrace"] = self.formatException(record.exc_info).split("\n")
-            fields["location"] = f"{record.pathname}:{record.funcName}:{record.lineno}"
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-        merged = {key: value for key, value in (fields | extra).items() if value is not None}
-        return json.dumps(merged, default=str, ensure_ascii=False)
+        if getattr(record, "tenant_id", None) is not None:
+            fields["tenantId"] = record.tenant_id  # type: ignore[attr-defined]  # just asked
+        for key, value in vars(record).items():
+            if key not in _STANDARD and key not in fields:
+                fields[key] = value
+        present = {key: value for key, value in fields.items() if value is not None}
+        try:
+            return json.dumps(present, default=text_of, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            # Keys that JSON does not know, or an object that holds itself.
+            return json.dumps({k: _plain(v) for k, v in present.items()}, ensure_ascii=False)
+
+
+def level_name(number: int) -> str:
+    """The level in the frame and in JSON: as in AWS's client, the standard one at or below."""
+    return logging.getLevelName(min(50, max(0, number)) // 10 * 10)
+
+
+def _failure(record: logging.LogRecord) -> dict[str, object]:
+    """The fields of the exception that was logged, None for each where there was none."""
+    exc_info = record.exc_info
+    if not exc_info or exc_info[1] is None:
+        return {}
+    return {
+        "stackTrace": traceback.format_tb(exc_info[2]),
+        "errorType": type(exc_info[1]).__name__,
+        "errorMessage": text_of(exc_info[1]),
+        "location": f"{record.pathname}:{record.funcName}:{record.lineno}",
+    }
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, (str, int, float)) else text_of(value)
 
 
 def _add_invocation(record: logging.LogRecord) -> bool:

@@ -6,29 +6,80 @@ nothing of ours can fail the user's invocation: telemetry faults are said once a
 
 from __future__ import annotations
 
+import os
+from _signal import SIG_DFL, SIGTERM, signal  # type: ignore[import-not-found]  # `signal` needs enum
 from time import monotonic_ns
 
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.context import LambdaContext, current_invocation
-from lambdascope.runtime.faults import ErrorReport, Fault
+from lambdascope.runtime.faults import ErrorReport, Fault, exit_fault, exit_status
 from lambdascope.runtime.serde import Encoder, decode_event
 from lambdascope.runtime.telemetry import InvokeTimes
+from lambdascope.runtime.trace_env import TraceEnv
 from lambdascope.runtime.triggers import trigger_of
 from lambdascope.wire import names
 from lambdascope.wire.runtime_api import Invocation, InvocationError, InvocationResponse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
     from lambdascope.runtime.api import RuntimeApi
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.telemetry import Telemetry
-    from lambdascope.runtime.trace_env import TraceEnv
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: the platform ends this environment. Not for user code to catch."""
+class Terminated(SystemExit):
+    """SIGTERM arrived: the platform ends this environment. Not for user code to catch.
+
+    A SystemExit, because asyncio and threads let those through, and Python prints no trace of one.
+    """
+
+
+class Termination:
+    """What SIGTERM does: it interrupts waiting and the function, and nothing of ours.
+
+    `flush` is called from the signal handler, because the function may swallow the exception.
+    While `interruptible` is False the signal is only noted: no message is ever cut in the middle.
+    """
+
+    __slots__ = ("_flush", "_pid", "interruptible", "requested")
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+        self._pid = os.getpid()
+        self.interruptible = False
+        self.requested = False
+
+    def install(self) -> None:
+        """Handle SIGTERM, until the function installs a handler of its own."""
+        signal(SIGTERM, self._on_signal)
+
+    def allow(self) -> None:
+        """From here on the signal interrupts. Raises Terminated when it has come already."""
+        self.interruptible = True
+        if self.requested:
+            self.interruptible = False
+            raise Terminated
+
+    def forked(self) -> bool:
+        """Whether this is a process that the function forked: then nothing here is ours."""
+        return os.getpid() != self._pid
+
+    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
+        if self.forked():
+            # It ends as it would without us.
+            signal(SIGTERM, SIG_DFL)
+            os.kill(os.getpid(), SIGTERM)
+            return
+        self.requested = True
+        if self.interruptible:
+            self.interruptible = False
+            self._flush()
+            raise Terminated
 
 
 class Loop:
@@ -42,28 +93,31 @@ class Loop:
         api: RuntimeApi,
         logs: Logs,
         telemetry: Telemetry,
-        trace_env: TraceEnv,
+        termination: Termination,
     ) -> None:
         self._config = config
         self._handler = handler
         self._api = api
         self._logs = logs
         self._telemetry = telemetry
-        self._trace_env = trace_env
+        self._termination = termination
+        self._trace_env = TraceEnv()
         self._encoder = Encoder(ensure_ascii=config.ensure_ascii)
 
     def run(self) -> int:
         """Serve invocations until the environment ends; the process's exit status."""
         try:
             while True:
-                status = self._serve(self._api.next(), monotonic_ns())
+                self._termination.allow()
+                invocation = self._api.next()
+                received_ns = monotonic_ns()
+                self._termination.interruptible = False
+                status = self._serve(invocation, received_ns)
                 if status is not None:
                     return status
         except RuntimeApiError as error:
             self._logs.say(f"{error}; the runtime ends")
             return 1
-        except Terminated:
-            return 0
 
     def _serve(self, invocation: Invocation, received_ns: int) -> int | None:
         """One invocation; an exit status when the handler asked the process to end."""
@@ -73,14 +127,20 @@ class Loop:
         token = current_invocation.set(invocation)
         try:
             outcome, error, status = self._invoke(times)
-            self._logs.flush()
-            if error is not None:
-                self._logs.error(error)
-            times.response_size = len(outcome.body)
-            times.status_code, said = self._api.post(outcome)
-            times.reported_ns = monotonic_ns()
         finally:
             current_invocation.reset(token)
+        self._logs.flush()
+        if error is not None:
+            self._logs.error(error)
+        times.response_size = len(outcome.body)
+        try:
+            times.status_code, said = self._api.post(outcome)
+        except RuntimeApiError as fault:
+            times.status_code = fault.status
+            times.reported_ns = monotonic_ns()
+            self._telemetry.ended(times, error)
+            raise
+        times.reported_ns = monotonic_ns()
         if said:
             self._logs.say(said)
         self._telemetry.ended(times, error)
@@ -92,23 +152,21 @@ class Loop:
         """Run the handler: what to post, the failure if there was one, an exit status if asked."""
         invocation = times.invocation
         try:
-            context = LambdaContext(invocation, self._config, self._logs.write)
-            times.remaining_start_ms = context.get_remaining_time_in_millis()
+            context = LambdaContext(
+                invocation, self._config, deadline_ns=times.deadline_ns, write=self._logs.write
+            )
             event = decode_event(invocation.body, invocation.content_type)
             times.trigger = trigger_of(event)
-            result = self._handler(event, context)
-            times.returned_ns = monotonic_ns()
-            times.remaining_end_ms = context.get_remaining_time_in_millis()
+            result = self._call(event, context, times)
             body, content_type = self._encoder.encode(result)
             check_size(body)
         except Terminated:
             raise
         except SystemExit as error:
-            status = exit_status(error)
-            text = f"RequestId: {invocation.request_id} Error: Runtime exited with error: "
-            fault = Fault(names.FAULT_EXIT, f"{text}exit status {status}")
-            fault.__traceback__ = error.__traceback__
-            return *self._failed(times, fault), status
+            if self._termination.forked():
+                raise
+            fault = exit_fault(error, invocation.request_id)
+            return *self._failed(times, fault), exit_status(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the caller gets to know
             return *self._failed(times, error), None
         response = InvocationResponse(
@@ -118,6 +176,17 @@ class Loop:
             invocation_id=invocation.invocation_id,
         )
         return response, None, None
+
+    def _call(self, event: object, context: LambdaContext, times: InvokeTimes) -> object:
+        """The only place where the function's code runs, and where SIGTERM interrupts it."""
+        termination = self._termination
+        times.entered_ns = monotonic_ns()
+        try:
+            termination.allow()
+            return self._handler(event, context)
+        finally:
+            termination.interruptible = False
+            times.returned_ns = monotonic_ns()
 
     def _failed(
         self, times: InvokeTimes, error: BaseException
@@ -144,10 +213,3 @@ def check_size(body: bytes) -> None:
             f"Response payload size ({len(body)} bytes) exceeded maximum allowed payload size "
             f"({names.MAX_PAYLOAD_BYTES} bytes).",
         )
-
-
-def exit_status(error: SystemExit) -> int:
-    """What the process would have exited with (sys.exit: None is 0, text is 1)."""
-    if error.code is None:
-        return 0
-    return error.code & 0xFF if isinstance(error.code, int) else 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from os import urandom
+from time import monotonic_ns
 
 from lambdascope import __version__
 from lambdascope.otlp import names
@@ -61,7 +62,7 @@ class Phases:
     def cut_short(self, times: InvokeTimes, error_type: str, message: str) -> tuple[bytes, int]:
         """The OTLP body of an invocation whose handler has not returned."""
         parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
-        times.returned_ns = self._clock.now_ns() - self._clock.offset_ns
+        times.returned_ns = monotonic_ns()
         span = self._invoke_span(times, parent, None)
         span.status_code = names.STATUS_ERROR
         span.status_message = message
@@ -90,8 +91,8 @@ class Phases:
             names.FAAS_COLDSTART: self._init is not None,
             **self._about_arn(invocation.invoked_function_arn),
             names.LAMBDASCOPE_DEADLINE_MS: invocation.deadline_ms,
-            names.LAMBDASCOPE_REMAINING_START_MS: times.remaining_start_ms,
-            names.LAMBDASCOPE_REMAINING_END_MS: times.remaining_end_ms,
+            names.LAMBDASCOPE_REMAINING_START_MS: _left_ms(times, times.entered_ns),
+            names.LAMBDASCOPE_REMAINING_END_MS: _left_ms(times, times.returned_ns),
         }
         if parent.xray_trace_id:
             attributes[names.AWS_XRAY_TRACE_ID] = parent.xray_trace_id
@@ -147,6 +148,13 @@ class Phases:
             self._arn = arn
             self._arn_attributes = arn_attributes(arn, self._config.function_version or "")
         return self._arn_attributes
+
+
+def _left_ms(times: InvokeTimes, now_ns: int) -> int:
+    """What was left of the deadline, as the handler would have been told it."""
+    # The handler was not entered where its arguments could not be made.
+    left_ms = (times.deadline_ns - (now_ns or times.received_ns)) // 1_000_000
+    return left_ms if left_ms > 0 else 0
 
 
 def _mark(span: Span, error: ErrorReport) -> None:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE_BYTES = "application/unknown"
 _ATOMS = frozenset((str, int, float, bool, type(None)))
+_WHITE_SPACE = " \t\n\r"
+_BYTE_ORDER_MARK = "\ufeff"
+# More containers than this, or a cycle: the careful way, which ends either with an answer.
+_MAX_SCANNED = 1_000_000
+_MAX_DEPTH = 400
 
 
 def _refuse_constant(name: str) -> object:
@@ -36,7 +41,6 @@ class _ScannerSettings:
     parse_float = float
     parse_int = int
     parse_constant = staticmethod(_refuse_constant)
-    memo: dict[str, str] = {}  # noqa: RUF012 - read by the C scanner, never written
 
 
 # The C parts that `json` itself is made of. Importing `json` would import `re` and `enum`: 5 ms of
@@ -50,15 +54,16 @@ def decode_event(body: bytes, content_type: str) -> object:
         return body
     try:
         text = body.decode()
+        bare = text.strip(_WHITE_SPACE)
         try:
-            value, end = _scan(text, 0)
-            if end == len(text):
+            value, end = _scan(bare, 0)
+            if end == len(bare):
                 return value
         except StopIteration:
-            pass  # white space in front, or no JSON at all: the full decoder tells which
+            pass  # no JSON, or a byte order mark before it: the full decoder tells which
         import json
 
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text.removeprefix(_BYTE_ORDER_MARK), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise Fault(names.FAULT_UNMARSHAL, f"Unable to unmarshal input: {error}") from None
 
@@ -85,15 +90,14 @@ class Encoder:
             raise Fault(names.FAULT_MARSHAL, message) from None
 
     def _text(self, value: object) -> str:
-        if holds_namedtuple(value):
+        if holds_asdict(value):
             value = _plain(value, 0)
         numbers = _ExactNumbers()
         try:
             text = self._dump(value, numbers.default)
         except TypeError:
             # Keys that are bytes are text to AWS's client; anything else fails again, and says why.
-            plain = _plain(value, 0)
-            text = self._dump(plain, numbers.default)
+            text = self._dump(_plain(value, 0), numbers.default)
         return numbers.put_into(text)
 
     def _dump(self, value: object, default: Callable[[object], object]) -> str:
@@ -127,6 +131,9 @@ class _ExactNumbers:
             return f"{self._token}:{len(self._texts) - 1}:"
         if isinstance(value, bytes):
             return value.decode()
+        fields = _as_dict(value)
+        if fields is not None:
+            return _plain(fields, 0)
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
     def put_into(self, text: str) -> str:
@@ -140,35 +147,51 @@ class _ExactNumbers:
         return "".join(pieces)
 
 
-def holds_namedtuple(value: object) -> bool:
-    """Whether a named tuple is anywhere in it (the standard encoder would make it a list)."""
+def holds_asdict(value: object) -> bool:
+    """Whether a container in it wants to be an object, as named tuples do.
+
+    The standard encoder would make it a list. True also where there is too much to look at.
+    """
     if type(value) in _ATOMS:
         return False
-    stack = [value]
-    seen = 0
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            children: Iterable[object] = item.values()
-        elif isinstance(item, (list, tuple)):
-            if type(item) is not tuple and hasattr(item, "_asdict"):
+    found = [value]
+    for item in found:  # which grows meanwhile
+        kind = type(item)
+        if kind is dict:
+            children: Iterable[object] = item.values()  # type: ignore[attr-defined]  # a dict
+        elif kind is list or kind is tuple:
+            children = item  # type: ignore[assignment]  # a list or a tuple
+        elif isinstance(item, (dict, list, tuple)):
+            if callable(getattr(item, "_asdict", None)):
                 return True
-            children = item
+            children = item.values() if isinstance(item, dict) else item
         else:
             continue
-        stack += [child for child in children if type(child) not in _ATOMS]
-        seen += 1
-        if seen > 1_000_000:
-            return False  # a cycle: the encoder will say so
+        found += [child for child in children if type(child) not in _ATOMS]
+        if len(found) > _MAX_SCANNED:
+            return True
     return False
+
+
+def _as_dict(value: object) -> dict[object, object] | None:
+    """What the value's `_asdict` gives, None where it has none. Raises TypeError for no dict."""
+    method = getattr(value, "_asdict", None)
+    if not callable(method):
+        return None
+    fields = method()
+    if not isinstance(fields, dict):
+        raise TypeError(f"_asdict() must return a dict, not {type(fields).__name__}")
+    return fields
 
 
 def _plain(value: object, depth: int) -> object:
     """A copy with named tuples as dicts and keys that are bytes as text."""
-    if depth > 900:
-        raise ValueError("Circular reference detected")
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        value = value._asdict()
+    if depth > _MAX_DEPTH:
+        raise ValueError("Circular reference detected, or nested too deep")
+    if isinstance(value, (dict, list, tuple)):
+        fields = _as_dict(value)
+        if fields is not None:
+            value = fields
     if isinstance(value, dict):
         return {_plain_key(k): _plain(v, depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -6,7 +6,10 @@ said once, counted, and the function goes on without spans.
 
 from __future__ import annotations
 
+from time import monotonic_ns, time_ns
+
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
+from lambdascope.runtime.handoff import BUDGET_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,15 +22,22 @@ if TYPE_CHECKING:
     from lambdascope.runtime.phases import Phases
     from lambdascope.wire.runtime_api import Invocation
 
+# Enough for a peer that is alive to take a body.
+_LEAST_BUDGET_S = 0.005
+
 
 class InvokeTimes:
-    """What the loop notes of one invocation. Times are monotonic ns, remaining times ms."""
+    """What the loop notes of one invocation. All times are monotonic ns, 0 when not reached yet.
+
+    `deadline_ns` is what the wall clock said on receipt; a later step of it changes nothing.
+    `entered_ns` and `returned_ns` are the handler's.
+    """
 
     __slots__ = (
+        "deadline_ns",
+        "entered_ns",
         "invocation",
         "received_ns",
-        "remaining_end_ms",
-        "remaining_start_ms",
         "reported_ns",
         "response_size",
         "returned_ns",
@@ -38,10 +48,10 @@ class InvokeTimes:
     def __init__(self, invocation: Invocation, received_ns: int) -> None:
         self.invocation = invocation
         self.received_ns = received_ns
+        self.deadline_ns = monotonic_ns() + invocation.deadline_ms * 1_000_000 - time_ns()
+        self.entered_ns = 0
         self.returned_ns = 0
         self.reported_ns = 0
-        self.remaining_start_ms = 0
-        self.remaining_end_ms = 0
         self.response_size = 0
         self.status_code = 0
         self.trigger = FAAS_TRIGGER_OTHER
@@ -80,25 +90,25 @@ class Telemetry:
             # Lazy imports end up in the first invocation; after it they are not worth the hook.
             self._imports.remove()
             self._imports = None
-        if self._make_phases is None or not self._handoff.present:
-            self._say_done(times)
+        if not self._handoff.present:
             return
+        body, count = b"", 0
         try:
-            body, count = self._phases().finished(times, error)
-            self._handoff.send(body, times.invocation.request_id, count)
+            if self._make_phases is not None:
+                body, count = self._phases().finished(times, error)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
-            self._say_done(times)
+        # Also without spans: the extension waits for the end of the invocation.
+        self._send(times, body, count)
 
     def init_failed(self, error: ErrorReport) -> None:
         """Init failed; its spans are all there will be."""
-        if self._make_phases is None or not self._handoff.present:
-            return
-        try:
-            body, count = self._phases().init_failed(error)
-            self._handoff.send(body, "", count)
-        except Exception as fault:  # noqa: BLE001 - the init error itself has been posted already
-            self._fault(fault)
+        if self._make_phases is not None and self._handoff.present:
+            try:
+                body, count = self._phases().init_failed(error)
+                self._handoff.send(body, "", count)
+            except Exception as fault:  # noqa: BLE001 - the init error itself has been posted
+                self._fault(fault)
         self._handoff.finish()
 
     def terminated(self) -> None:
@@ -106,8 +116,8 @@ class Telemetry:
         times, self._open = self._open, None
         try:
             if times is not None and self._make_phases is not None and self._handoff.present:
-                left_ms = times.invocation.deadline_ms - _wall_ms()
-                kind = "timeout" if left_ms <= 0 else "terminated"
+                # The platform ends an invocation at its deadline and not before, unless it fails.
+                kind = "timeout" if monotonic_ns() >= times.deadline_ns else "terminated"
                 body, count = self._phases().cut_short(times, kind, "ended by the platform")
                 self._handoff.send(body, times.invocation.request_id, count)
         except Exception as fault:  # noqa: BLE001 - the process ends now in any case
@@ -124,10 +134,11 @@ class Telemetry:
             self._made = self._make_phases()
         return self._made
 
-    def _say_done(self, times: InvokeTimes) -> None:
-        """No spans, but the extension still waits for the end of the invocation."""
-        if self._handoff.present:
-            self._handoff.send(b"", times.invocation.request_id, 0)
+    def _send(self, times: InvokeTimes, body: bytes, count: int) -> None:
+        # Half of what is left: running past the deadline would fail an answered invocation.
+        left_s = (times.deadline_ns - monotonic_ns()) / 2e9
+        budget_s = max(_LEAST_BUDGET_S, left_s) if left_s < BUDGET_S else BUDGET_S
+        self._handoff.send(body, times.invocation.request_id, count, budget_s=budget_s)
 
     def _fault(self, fault: Exception) -> None:
         self.faults += 1
@@ -136,9 +147,3 @@ class Telemetry:
                 f"telemetry of this invocation is lost: {type(fault).__name__}: {fault} "
                 "(a fault of lambdascope; the function is not affected)"
             )
-
-
-def _wall_ms() -> int:
-    from time import time_ns
-
-    return time_ns() // 1_000_000

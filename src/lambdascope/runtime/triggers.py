@@ -14,8 +14,11 @@ _RECORD_SOURCES = {
     "aws:kinesis": names.FAAS_TRIGGER_PUBSUB,
     "aws:kafka": names.FAAS_TRIGGER_PUBSUB,
     "SelfManagedKafka": names.FAAS_TRIGGER_PUBSUB,
+    "aws:mq": names.FAAS_TRIGGER_PUBSUB,
+    "aws:rmq": names.FAAS_TRIGGER_PUBSUB,
     "aws:s3": names.FAAS_TRIGGER_DATASOURCE,
     "aws:dynamodb": names.FAAS_TRIGGER_DATASOURCE,
+    "aws:docdb": names.FAAS_TRIGGER_DATASOURCE,
 }
 
 
@@ -24,7 +27,9 @@ def trigger_of(event: object) -> str:
     if type(event) is not dict:
         return names.FAAS_TRIGGER_OTHER
     if "requestContext" in event:
-        return names.FAAS_TRIGGER_HTTP
+        # The record of an asynchronous invocation, sent to a destination, has the same key.
+        sent_on = "requestPayload" in event
+        return names.FAAS_TRIGGER_OTHER if sent_on else names.FAAS_TRIGGER_HTTP
     records = event.get("Records")
     if type(records) is list and records and type(records[0]) is dict:
         source = records[0].get("eventSource") or records[0].get("EventSource")
