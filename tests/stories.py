@@ -146,7 +146,8 @@ def cold() -> tuple[InvocationRecord, list[Span]]:
     load = make("load handler", -550, -2, init)
     app = make.imported("app", -549, -2, 9.5, load)
     boto3 = make.imported("boto3", -548, -317, 21, app)
-    make.imported("botocore.session", -540, -340, 200, boto3)
+    session = make.imported("boto3.session", -545, -340, 5, boto3)
+    make.imported("botocore.session", -540, -340, 200, session)
     make.imported("pydantic", -317, -220, 97, app)
     for index in range(6):
         make.imported(f"part{index}", -200 + 10 * index, -195 + 10 * index, 5, load)

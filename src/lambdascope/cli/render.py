@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lambdascope.cli.rows import AFTER, INIT, INVOKE, milliseconds
 from lambdascope.cli.terminal import cells, plain
-from lambdascope.cli.timeline import AFTER, INIT, INVOKE, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lambdascope.cli.rows import Row
     from lambdascope.cli.terminal import Terminal
-    from lambdascope.cli.timeline import Row
 
 _COLOURS = {INIT: "yellow", INVOKE: "green", AFTER: "blue"}
 _GAP = "  "
@@ -61,7 +61,7 @@ def _row_lines(
     row: Row, columns: _Columns, terminal: Terminal, *, first: int, whole: int
 ) -> list[str]:
     style = "red" if row.failed else _COLOURS[row.phase]
-    label = terminal.pad(_label(row), columns.label)
+    label = terminal.squeeze(_label(row), columns.label)
     duration = _duration(row).rjust(columns.duration)
     bar = " " * columns.bar
     if row.start_ns and columns.bar:
@@ -77,7 +77,7 @@ def _row_lines(
     if note and not columns.notes_below:
         painted.append(terminal.paint(note_style, terminal.cut(note, columns.note)))
     lines = [_trimmed(_GAP.join(painted))]
-    if note and columns.notes_below:
+    if note and columns.notes_below and not row.aside:
         indent = " " * (2 * row.depth + 4)
         below = terminal.cut(note, terminal.width - len(indent))
         lines.append(indent + terminal.paint(note_style, below))

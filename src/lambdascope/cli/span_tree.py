@@ -57,9 +57,13 @@ def _index_at(records: Sequence[InvocationRecord], time_ns: int) -> int:
 
 
 class SpanTree:
-    """The spans of one invocation. `init`, `handler` and `report` are the runtime's own, if any."""
+    """The spans of one invocation. `init`, `handler` and `report` are the runtime's own, if any.
 
-    def __init__(self, spans: Sequence[Span]) -> None:
+    `own_package` is the top-level name of the function's own code.
+    """
+
+    def __init__(self, spans: Sequence[Span], *, own_package: str) -> None:
+        self.own_package = own_package
         self._children: dict[bytes, list[Span]] = {}
         known = {span.span_id for span in spans}
         self.init = _last(spans, _is_init)

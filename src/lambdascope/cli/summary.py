@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from lambdascope.cli import function as functions
 from lambdascope.cli.errors import is_load_fault
 from lambdascope.cli.handlers import handler_hint, missing_module_hint
+from lambdascope.cli.rows import milliseconds
 from lambdascope.cli.terminal import plain
-from lambdascope.cli.timeline import milliseconds, open_spans
+from lambdascope.cli.timeline import open_spans
 from lambdascope.emulator import records
 from lambdascope.wire import names
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lambdascope.cli.function import Function
-    from lambdascope.cli.timeline import Row
+    from lambdascope.cli.rows import Row
     from lambdascope.emulator.records import InvocationRecord
 
 _MAX_MESSAGE = 300

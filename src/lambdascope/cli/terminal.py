@@ -64,6 +64,16 @@ class Terminal:
             text = text[:-1]
         return (text.rstrip() + end)[:width]
 
+    def squeeze(self, text: str, width: int) -> str:
+        """`text` in exactly `width` columns; what is too long loses its middle, because names have
+        what tells them apart at their ends."""
+        if cells(text) > width and text.isascii():
+            indent = len(text) - len(text.lstrip())
+            kept = max(0, width - indent - len(self.ellipsis))
+            tail = kept * 2 // 5
+            text = text[: indent + kept - tail] + self.ellipsis + text[len(text) - tail :]
+        return self.pad(text, width)
+
     def pad(self, text: str, width: int) -> str:
         """`text` in exactly `width` columns, cut or filled on the right."""
         text = self.cut(text, width)

@@ -6,9 +6,10 @@ spans refine them where the runtime or the user sent some. Nothing here knows a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lambdascope.cli.import_rows import import_rows
+from lambdascope.cli.rows import AFTER, INIT, INVOKE, Row, phase_row, span_row
 from lambdascope.cli.span_tree import SpanTree, is_import
 from lambdascope.emulator import records
 from lambdascope.otlp import names
@@ -20,39 +21,16 @@ if TYPE_CHECKING:
     from lambdascope.emulator.records import InvocationRecord, Phase
     from lambdascope.otlp.model import Span
 
-INIT = "INIT"
-INVOKE = "INVOKE"
-AFTER = "AFTER"
-
-# How many rows a tree may have where there could be hundreds; the rest is counted in one row.
-MAX_IMPORTS = 8
-MAX_SPAN_IMPORTS = 3
+# How many rows there are for spans of which there could be hundreds; the rest is counted in one.
 MAX_SPANS = 30
+MAX_SPAN_IMPORTS = 3
 MAX_DEPTH = 8
-
-
-@dataclass(slots=True, kw_only=True)
-class Row:
-    """One line of the tree. `phase` is INIT, INVOKE or AFTER and gives the colour.
-
-    `depth` 0 is the phase itself. Without `start_ns` there is no bar, without `duration_ms` no
-    figure. `open` says that it had not ended when the environment was killed.
-    """
-
-    phase: str
-    label: str
-    depth: int = 1
-    start_ns: int = 0
-    end_ns: int = 0
-    duration_ms: float | None = None
-    note: str = ""
-    failed: bool = False
-    open: bool = False
 
 
 def rows_of(record: InvocationRecord, spans: Sequence[Span], *, handler: str) -> list[Row]:
     """The tree of one invocation, top to bottom."""
-    tree = SpanTree(spans)
+    own_package = handler.replace("/", ".").partition(".")[0]
+    tree = SpanTree(spans, own_package=own_package)
     return [
         *_init_rows(record, tree),
         *_invoke_rows(record, tree, handler),
@@ -67,44 +45,8 @@ def open_spans(rows: Sequence[Row]) -> list[Row]:
     return [row for row in unended if row.depth == deepest]
 
 
-def milliseconds(value: float) -> str:
-    """A duration with its unit: two decimals below 10 ms, thousands apart."""
-    digits = 2 if value < 10 else 1
-    return f"{value:,.{digits}f} ms".replace(",", " ")
-
-
 def _named(record: InvocationRecord, name: str) -> list[Phase]:
     return [phase for phase in record.phases if phase.name == name]
-
-
-def _phase_row(kind: str, phase: Phase, label: str, *, depth: int = 1, note: str = "") -> Row:
-    failed = phase.status != records.SUCCESS
-    return Row(
-        phase=kind,
-        label=label,
-        depth=depth,
-        start_ns=phase.start_ns,
-        end_ns=phase.end_ns,
-        duration_ms=phase.duration_ms,
-        note=phase.error_type or phase.status if failed else note,
-        failed=failed,
-    )
-
-
-def _span_row(kind: str, span: Span, label: str, *, depth: int, note: str = "") -> Row:
-    failed = span.status_code == names.STATUS_ERROR
-    if failed:
-        note = str(span.attributes.get(names.ERROR_TYPE, "") or span.status_message or "error")
-    return Row(
-        phase=kind,
-        label=label,
-        depth=depth,
-        start_ns=span.start_ns,
-        end_ns=span.end_ns,
-        duration_ms=(span.end_ns - span.start_ns) / 1e6,
-        note=note,
-        failed=failed,
-    )
 
 
 # --- init --------------------------------------------------------------------------------------
@@ -115,7 +57,7 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
     for phase in _named(record, "init"):
         again = _is_inside_invocation(record, phase)
         rows.append(
-            _phase_row(
+            phase_row(
                 INIT,
                 phase,
                 "again, inside the invocation" if again else "cold",
@@ -125,7 +67,7 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
         )
         inner = [p for p in record.phases if p is not phase and _within(p, phase)]
         rows += [
-            _phase_row(INIT, part, f"extension {part.who}".rstrip())
+            phase_row(INIT, part, f"extension {part.who}".rstrip())
             for part in inner
             if part.name == "extension init"
         ]
@@ -148,68 +90,19 @@ def _within(part: Phase, whole: Phase) -> bool:
 
 def _runtime_rows(phase: Phase, runtime: Phase | None, tree: SpanTree) -> list[Row]:
     """The runtime's share of an init: by the platform, and in parts where it sent spans."""
-    rows = [] if runtime is None else [_phase_row(INIT, runtime, "runtime")]
+    rows = [] if runtime is None else [phase_row(INIT, runtime, "runtime")]
     init = tree.init
     if init is None or not phase.start_ns <= init.end_ns or init.start_ns > phase.end_ns:
         return rows
     if runtime is None:
-        rows.append(_span_row(INIT, init, "runtime", depth=1))
+        rows.append(span_row(INIT, init, "runtime", depth=1))
     for part in tree.children(init):
         if is_import(part):
             continue
-        rows.append(_span_row(INIT, part, part.name, depth=2))
-        rows += _import_rows(INIT, tree, part, depth=3)
+        rows.append(span_row(INIT, part, part.name, depth=2))
+        rows += import_rows(INIT, tree, part, depth=3)
         rows += _user_rows(INIT, tree, part, depth=3)
-    return rows + _import_rows(INIT, tree, init, depth=2)
-
-
-def _imports(tree: SpanTree, parent: Span) -> list[Span]:
-    found = [span for span in tree.children(parent) if is_import(span)]
-    return sorted(found, key=_length, reverse=True)
-
-
-def _length(span: Span) -> int:
-    return span.end_ns - span.start_ns
-
-
-def _import_rows(
-    kind: str, tree: SpanTree, parent: Span, *, depth: int, limit: int = MAX_IMPORTS
-) -> list[Row]:
-    """The longest imports under `parent`, nested as they happened; the rest in one row."""
-    found = _imports_below(tree, parent)
-    # An import is as long as any nested in it and comes before those: with it, its holder is shown.
-    shown = {id(span) for span in sorted(found, key=_length, reverse=True)[:limit]}
-    rows = _shown_imports(kind, tree, parent, depth=depth, shown=shown)
-    rest = [span for span in found if id(span) not in shown]
-    if rest:
-        label = f"and {len(rest)} more import{'s' if len(rest) > 1 else ''}"
-        total_ms = sum(_self_ms(span) for span in rest)
-        rows.append(Row(phase=kind, label=label, depth=depth, duration_ms=total_ms))
-    return rows
-
-
-def _shown_imports(
-    kind: str, tree: SpanTree, parent: Span, *, depth: int, shown: set[int]
-) -> list[Row]:
-    rows: list[Row] = []
-    for span in _imports(tree, parent):
-        if id(span) in shown:
-            note = f"self {milliseconds(_self_ms(span))}" if _imports(tree, span) else ""
-            rows.append(_span_row(kind, span, span.name, depth=depth, note=note))
-            rows += _shown_imports(kind, tree, span, depth=depth + 1, shown=shown)
-    return rows
-
-
-def _imports_below(tree: SpanTree, parent: Span) -> list[Span]:
-    found: list[Span] = []
-    for span in _imports(tree, parent):
-        found += [span, *_imports_below(tree, span)]
-    return found
-
-
-def _self_ms(span: Span) -> float:
-    value = span.attributes.get(names.LAMBDASCOPE_IMPORT_SELF_MS)
-    return float(value) if isinstance(value, int | float) else _length(span) / 1e6
+    return rows + import_rows(INIT, tree, init, depth=2)
 
 
 # --- invoke ------------------------------------------------------------------------------------
@@ -248,9 +141,9 @@ def _handler_rows(phase: Phase, tree: SpanTree, handler: str, *, unanswered: boo
     span = tree.handler
     rows: list[Row] = []
     if span is not None:
-        row = _span_row(INVOKE, span, handler, depth=1)
+        row = span_row(INVOKE, span, handler, depth=1)
         rows.append(row)
-        rows += _import_rows(INVOKE, tree, span, depth=2)
+        rows += import_rows(INVOKE, tree, span, depth=2)
         rows += _user_rows(INVOKE, tree, span, depth=2)
     else:
         row = Row(phase=INVOKE, label=handler, start_ns=phase.start_ns, end_ns=phase.end_ns)
@@ -279,8 +172,8 @@ def _listed(kind: str, tree: SpanTree, spans: list[Span], *, depth: int) -> list
             break
         links = len(span.links)
         label = f"{span.name} ({links} link{'s' if links > 1 else ''})" if links else span.name
-        rows.append(_span_row(kind, span, label, depth=depth))
-        rows += _import_rows(kind, tree, span, depth=depth + 1, limit=MAX_SPAN_IMPORTS)
+        rows.append(span_row(kind, span, label, depth=depth))
+        rows += import_rows(kind, tree, span, depth=depth + 1, limit=MAX_SPAN_IMPORTS)
         rows += _user_rows(kind, tree, span, depth=depth + 1)
     return rows
 
@@ -293,7 +186,7 @@ def _report_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
         size = span.attributes.get(names.LAMBDASCOPE_RESPONSE_SIZE, len(record.answer))
         status = span.attributes.get(names.LAMBDASCOPE_RESPONSE_STATUS_CODE)
         note = f"{_size(size)}, status {status}" if status else _size(size)
-        return [_span_row(INVOKE, span, f"report {what}", depth=1, note=note)]
+        return [span_row(INVOKE, span, f"report {what}", depth=1, note=note)]
     if record.response_ns is None:
         return []
     row = Row(phase=INVOKE, label=what, start_ns=record.response_ns, end_ns=record.response_ns)
@@ -326,5 +219,5 @@ def _after_rows(record: InvocationRecord) -> list[Row]:
     rows = [head]
     for part in parts:
         who = "runtime" if part.name == "runtime overhead" else f"extension {part.who}".rstrip()
-        rows.append(_phase_row(AFTER, part, who))
+        rows.append(phase_row(AFTER, part, who))
     return rows

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 import stories
 from lambdascope.cli.render import tree_lines
 from lambdascope.cli.span_tree import spans_by_invocation
 from lambdascope.cli.terminal import Terminal, cells
-from lambdascope.cli.timeline import Row, open_spans, rows_of
+from lambdascope.cli.timeline import open_spans, rows_of
 from lambdascope.otlp import names
+
+if TYPE_CHECKING:
+    from lambdascope.cli.rows import Row
 
 COLD_80 = """\
  INIT   cold                       612.4 ms  █████████▌   limit 10 s
@@ -19,8 +24,8 @@ COLD_80 = """\
      load runtime                   12.0 ms  ▏
      load handler                  548.0 ms  ████████▌
        import app                  547.0 ms  ████████▌    self 9.50 ms
-         import boto3              231.0 ms   ███▋        self 21.0 ms
-           import botocore.sessi…  200.0 ms   ███▏
+         import boto3              231.0 ms   ███▋        self 26.0 ms
+           import botoco….session  200.0 ms   ███▏
          import pydantic            97.0 ms      █▌
        import part0                 5.00 ms        ▏
        import part1                 5.00 ms        ▏
@@ -213,3 +218,19 @@ def test_spans_go_to_the_invocation_that_their_trace_names():
         sorted(own, key=lambda span: (span is late, spans.index(span) if span in spans else 0))
         for own in found
     ]
+
+
+def test_a_packages_own_modules_are_folded_into_its_row():
+    """What boto3 imports of boto3 is its own time; what it imports of others stays below it."""
+    record, spans = stories.cold()
+    rows = {row.label: row for row in rows_of(record, spans, handler="app.handler")}
+    assert "import boto3.session" not in rows
+    assert rows["import boto3"].note == "self 26.0 ms"
+    assert rows["import botocore.session"].depth == rows["import boto3"].depth + 1
+
+
+def test_the_functions_own_modules_are_not_folded():
+    """Its author wants to know which of them costs the time."""
+    record, spans = stories.cold()
+    labels = [row.label for row in rows_of(record, spans, handler="boto3.handler")]
+    assert "import boto3.session" in labels
