@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Self
 from lambdascope.cli.collector import collector_urls, sender_variables
 from lambdascope.cli.interpreter import OwnPackage
 from lambdascope.emulator.environment import ExecutionEnvironment
+from lambdascope.emulator.otlp_decode import decode
 from lambdascope.emulator.sink import OtlpSink
 from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +48,9 @@ class Session:
             self._sink = OtlpSink(relay_to=collector_urls(config.variables, self._environ) or None)
             stack.callback(self._sink.close)
             self._sink.start()
+            # Loads what reads protobuf now: in the middle of the first export it would be counted
+            # as the extension's time.
+            decode(names.TRACES_PATH, b"", is_json=False)
             variables = sender_variables(config.variables, self._environ)
             if path:
                 users = variables.get("PYTHONPATH")
