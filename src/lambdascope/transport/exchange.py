@@ -1,8 +1,8 @@
 """One request on a listener's connection, and the one chance to answer it.
 
 The listener makes an Exchange for each request and gives it to its handler; the handler reads the
-body, whole or piece by piece, and answers, whole or in chunks. Knows bytes and HTTP, nothing of
-Lambda.
+body, whole or piece by piece, and answers, whole or in chunks. Loaded with the listener, so never
+on a start path. Knows bytes and HTTP, nothing of Lambda.
 """
 
 from __future__ import annotations
