@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The answer to a post is a few bytes from the same host; more than this is a platform that is gone.
 _POST_TIMEOUT_S = 30.0
+# A connection that has just been used is open; after a freeze it is looked at.
+_TRUST_S = 1.0
 
 
 class RuntimeApiError(Exception):
@@ -39,7 +41,7 @@ class RuntimeApi:
 
     def __init__(self, host: str, port: int, user_agent: str) -> None:
         self._address = f"{host}:{port}"
-        self._connection = Connection(host, port)
+        self._connection = Connection(host, port, trust_s=_TRUST_S)
         self._headers = (("Host", self._address), ("User-Agent", user_agent))
         self._next = Next().to_request(self._headers)
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Loopback to a process that polls: an answer later than this means that it hangs.
 BUDGET_S = 0.25
 # So many failures in a row, and the extension counts as gone.
+# A connection that has just been used is open; after a freeze it is looked at.
+_TRUST_S = 1.0
 _MAX_FAILURES = 3
 _MAX_FILE_BYTES = 4096
 _TYPE_MASK = 0o170000
@@ -65,7 +67,7 @@ class Handoff:
             return False
         address, token = found
         host, port = split_address(address)
-        connection = Connection(host, port, connect_timeout=BUDGET_S)
+        connection = Connection(host, port, connect_timeout=BUDGET_S, trust_s=_TRUST_S)
         self._headers = (("Host", address), (names.HANDOFF_TOKEN, token))
         hello = encode_request("POST", names.HELLO_PATH, self._headers)
         try:

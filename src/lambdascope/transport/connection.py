@@ -62,10 +62,19 @@ class Connection:
     All time-outs are seconds; None waits for ever. `io_timeout` is for each send and each receive
     that is not given one of its own. One request at a time: send, then receive. A peer that closed
     the connection while it was idle is noticed before the next request is sent, which then goes
-    over a new one.
+    over a new one; within `trust_s` after an answer that is not looked for.
     """
 
-    __slots__ = ("_awaiting", "_connect_timeout", "_host", "_io_timeout", "_port", "_socket")
+    __slots__ = (
+        "_awaiting",
+        "_connect_timeout",
+        "_host",
+        "_io_timeout",
+        "_port",
+        "_socket",
+        "_trust_s",
+        "_used_at",
+    )
 
     def __init__(
         self,
@@ -74,11 +83,14 @@ class Connection:
         *,
         connect_timeout: float = 1.0,
         io_timeout: float | None = None,
+        trust_s: float = 0.0,
     ) -> None:
         self._host = host
         self._port = port
         self._connect_timeout = connect_timeout
         self._io_timeout = io_timeout
+        self._trust_s = trust_s
+        self._used_at = 0.0
         self._socket: socket | None = None
         # A request was sent whose answer has not been received.
         self._awaiting = False
@@ -108,15 +120,14 @@ class Connection:
         if self._awaiting:
             raise LocalProtocolError("a request was sent whose answer has not been received")
         sock = self._socket
-        if sock is None or _is_stale(sock):
+        if sock is None or (monotonic() - self._used_at >= self._trust_s and _is_stale(sock)):
             sock = self._open()
         timeout = self._io_timeout if timeout is None else timeout
         deadline = None if timeout is None else monotonic() + timeout
         # A send that fails has handed nothing to the kernel.
         sent = False
         try:
-            _allow(sock, deadline)
-            count = sock.send(data)
+            count = _send_some(sock, data, deadline)
             sent = True
             if count < len(data):
                 _allow(sock, deadline)
@@ -166,6 +177,7 @@ class Connection:
             self.close()
             raise
         self._awaiting = False
+        self._used_at = monotonic()
         return answer
 
     def _open(self) -> socket:
@@ -191,8 +203,7 @@ class Connection:
         return sock
 
     def _receive(self, sock: socket, deadline: float | None) -> tuple[Head, bytes]:
-        _allow(sock, deadline)
-        data = sock.recv(_RECV_BYTES)
+        data = _receive_some(sock, deadline)
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return self._receive_parsed(sock, data, deadline)
@@ -248,12 +259,35 @@ class Connection:
                     if not head.keep_alive or not parser.idle:
                         self.close()
                     return head, b"".join(pieces)
-            _allow(sock, deadline)
-            data = sock.recv(_RECV_BYTES)
+            data = _receive_some(sock, deadline)
 
     def _lost(self, reason: str, *, sent: bool) -> NoReturn:
         self.close()
         raise ConnectionLost(f"{self._host}:{self._port}: {reason}", sent=sent)
+
+
+def _send_some(sock: socket, data: bytes, deadline: float | None) -> int:
+    """Send what the kernel takes; waits, within the budget, only when it takes nothing."""
+    _allow(sock, None)
+    if deadline is None:
+        return sock.send(data)
+    try:
+        # A budget costs three system calls; there is nearly always nothing to wait for.
+        return sock.send(data, MSG_DONTWAIT)
+    except BlockingIOError:
+        _allow(sock, deadline)
+        return sock.send(data)
+
+
+def _receive_some(sock: socket, deadline: float | None) -> bytes:
+    """Receive what is there; waits, within the budget, only when that is nothing."""
+    _allow(sock, None)
+    if deadline is not None:
+        try:
+            return sock.recv(_RECV_BYTES, MSG_DONTWAIT)
+        except BlockingIOError:
+            _allow(sock, deadline)
+    return sock.recv(_RECV_BYTES)
 
 
 def _allow(sock: socket, deadline: float | None) -> None:
