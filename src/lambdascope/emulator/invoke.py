@@ -33,6 +33,7 @@ _JSON = ("Content-Type", names.CONTENT_TYPE_JSON)
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 _LOG_TAIL_BYTES = 4096
 _QUEUED_EVENTS = 1000
+_JOIN_S = 0.5
 
 
 class Invoker(Protocol):
@@ -188,9 +189,10 @@ class _Background:
         return request_id
 
     def close(self) -> None:
-        """Take no more; what waits is not run. The invocation under way goes on."""
+        """Take no more; what waits is not run. An invocation under way is not waited for long."""
         with self._lock:
             self._closed = True
+            thread = self._thread
             waiting = 0
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -198,6 +200,8 @@ class _Background:
             self._queue.put_nowait(None)
         if waiting:
             print(f"lambdascope: stopped with {waiting} queued events not run", file=sys.stderr)
+        if thread is not None:
+            thread.join(_JOIN_S)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:

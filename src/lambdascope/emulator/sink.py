@@ -11,7 +11,7 @@ import hashlib
 import threading
 import zlib
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator.otlp_decode import SIGNAL_PATHS, Item, decode
@@ -43,7 +43,8 @@ class Received:
     """
 
     path: str
-    headers: Mapping[str, str]
+    # Not in its text: the sender's key for the collector is among them.
+    headers: Mapping[str, str] = field(repr=False)
     items: list[Item]
     status: int = 0
 

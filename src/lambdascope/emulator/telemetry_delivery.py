@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -141,11 +142,11 @@ class Channel:
         sock = self._reusable() or self._connect()
         view = memoryview(request)
         while view:
-            view = view[self._patiently(lambda rest=view: sock.send(rest)) :]
+            view = view[self._patiently(partial(sock.send, view)) :]
         parser = Parser(request=False, max_head_bytes=names.MAX_HEAD_BYTES)
         head: Head | None = None
         while True:
-            data = self._patiently(lambda: sock.recv(_RECV_BYTES))
+            data = self._patiently(partial(sock.recv, _RECV_BYTES))
             if data:
                 parser.feed(data)
             elif head is None and parser.idle:
