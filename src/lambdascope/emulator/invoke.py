@@ -13,7 +13,7 @@ import base64
 import sys
 import threading
 import uuid
-from queue import Full, Queue, SimpleQueue
+from queue import Empty, Full, Queue, SimpleQueue
 from typing import TYPE_CHECKING, Protocol, Unpack
 from urllib.parse import urlsplit
 
@@ -191,17 +191,25 @@ class _Background:
     def close(self) -> None:
         """Take no more; what waits is not run. An invocation under way is not waited for long."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
-            thread = self._thread
-            waiting = 0
-            while not self._queue.empty():
-                self._queue.get_nowait()
-                waiting += 1
+            waiting = self._clear()
             self._queue.put_nowait(None)
+            thread = self._thread
         if waiting:
             print(f"lambdascope: stopped with {waiting} queued events not run", file=sys.stderr)
         if thread is not None:
             thread.join(_JOIN_S)
+
+    def _clear(self) -> int:
+        removed = 0
+        while True:
+            try:
+                self._queue.get_nowait()
+            except Empty:
+                return removed
+            removed += 1
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -238,8 +246,12 @@ def _check_method(method: str, wanted: str) -> None:
 
 def _check_origin(origin: str | None) -> None:
     """A web page from elsewhere, open in the user's browser, must not run the user's function."""
-    if origin is not None and urlsplit(origin).hostname not in ("127.0.0.1", "localhost"):
-        raise InvokeRefused(403, "AccessDeniedException", f"called by a page of {origin[:200]}")
+    try:
+        host = None if origin is None else urlsplit(origin).hostname
+    except ValueError:
+        host = None
+    if origin is not None and host not in ("127.0.0.1", "localhost"):
+        raise InvokeRefused(403, api.ACCESS_DENIED, f"called by a page of {origin[:200]}")
 
 
 def _refuse(exchange: Exchange, refusal: InvokeRefused) -> None:

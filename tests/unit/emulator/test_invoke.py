@@ -375,6 +375,7 @@ def test_events_that_are_not_run_at_the_end_are_counted(
         assert fake.begun.acquire(timeout=WAIT_S)
     finally:
         listening.close()
+        listening.close()
         fake.extensions_back.set()
     assert "stopped with 2 queued events not run" in capfd.readouterr().err
 
@@ -443,6 +444,7 @@ def test_a_page_from_elsewhere_cannot_run_the_function() -> None:
     with endpoint() as (url, fake):
         assert post(url, headers={"Origin": "https://example.com"}).status_code == 403
         assert post(url, headers={"Origin": "null"}).status_code == 403
+        assert post(url, headers={"Origin": "http://["}).status_code == 403
         assert fake.calls == []
         assert post(url, headers={"Origin": "http://localhost:3000"}).status_code == 200
 
