@@ -155,10 +155,10 @@ class _Stack:
         depth = _depth(tb)
         self.left_out = max(0, depth - 2 * _MAX_FRAMES)
         first = _MAX_FRAMES if self.left_out else depth
-        self.first = _without_imports(traceback.extract_tb(tb, limit=first)) if depth else []
+        self.first = _of_the_function(traceback.extract_tb(tb, limit=first)) if depth else []
         self.last: list[FrameSummary] = []
         if self.left_out:
-            self.last = _without_imports(traceback.extract_tb(tb, limit=-_MAX_FRAMES))
+            self.last = _of_the_function(traceback.extract_tb(tb, limit=-_MAX_FRAMES))
 
     def lines(self) -> list[str]:
         """The frames as AWS's client formats them, without the column markers of Python 3.11."""
@@ -241,8 +241,9 @@ def _depth(tb: TracebackType | None) -> int:
     return depth
 
 
-def _without_imports(frames: list[FrameSummary]) -> list[FrameSummary]:
-    return [frame for frame in frames if not frame.filename.startswith("<frozen importlib")]
+def _of_the_function(frames: list[FrameSummary]) -> list[FrameSummary]:
+    others = ("<frozen importlib", _OUR_FILES)
+    return [frame for frame in frames if not frame.filename.startswith(others)]
 
 
 def _lines(frames: list[FrameSummary]) -> list[str]:

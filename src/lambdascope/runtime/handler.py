@@ -55,7 +55,7 @@ def load_handler(handler: str) -> Handler:
             names.FAULT_SYNTAX,
             f"Syntax error in module '{module_name}': {text_of(error)}",
             [where],
-        ) from None
+        ) from _with_trace(error)
     try:
         found: Handler = getattr(module, function_name)
     except AttributeError:
@@ -72,9 +72,19 @@ def _import(name: str) -> object:
     return sys.modules[name]
 
 
-def _with_trace(error: ImportError) -> ImportError | None:
-    """The cause to keep: None when the module itself is missing, which the message says already."""
+def _with_trace(error: Exception) -> Exception | None:
+    """The cause to keep: None when it has no frame of the function, so that the message says all.
+
+    A missing module is such a case, and a syntax error in the handler's own file.
+    """
     tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename == __file__:
+    while tb is not None:
+        file = tb.tb_frame.f_code.co_filename
+        if file != _OWN_FILE and not file.startswith("<frozen importlib"):
+            return error
         tb = tb.tb_next
-    return error if tb is not None else None
+    return None
+
+
+# Where the code says that it is from, which is what tracebacks show.
+_OWN_FILE = _with_trace.__code__.co_filename

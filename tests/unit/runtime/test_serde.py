@@ -28,25 +28,25 @@ ENCODER = Encoder(ensure_ascii=True)
 JSON = names.CONTENT_TYPE_JSON
 
 
-class Point(NamedTuple):
+class _Point(NamedTuple):
     x: object
     y: object
 
 
-class Color(enum.IntEnum):
+class _Color(enum.IntEnum):
     RED = 1
 
 
-class Word(enum.StrEnum):
+class _Word(enum.StrEnum):
     HELLO = "hello"
 
 
-class Weight(float):
+class _Weight(float):
     def __repr__(self) -> str:
         return "heavy"
 
 
-class Row:
+class _Row:
     """What database libraries return: no tuple, but with fields."""
 
     def __init__(self, value: object) -> None:
@@ -56,7 +56,7 @@ class Row:
         return {"value": self.value}
 
 
-class Rows(list):
+class _Rows(list):
     def _asdict(self) -> dict[str, object]:
         return {"rows": len(self)}
 
@@ -66,13 +66,13 @@ numbers = st.one_of(
     st.integers(),
     st.floats(),
     st.decimals(),
-    st.sampled_from([Color.RED, Weight(1.5), decimal.Decimal("1E+400"), True, False]),
+    st.sampled_from([_Color.RED, _Weight(1.5), decimal.Decimal("1E+400"), True, False]),
 )
 atoms = st.one_of(
     st.none(),
     numbers,
     text,
-    st.sampled_from([Word.HELLO]),
+    st.sampled_from([_Word.HELLO]),
     st.text(max_size=5).map(str.encode),
 )
 keys = st.one_of(text, st.integers(), st.floats(), st.booleans(), st.none(), st.just(b"bytes"))
@@ -83,15 +83,15 @@ values = st.recursive(
         st.lists(inner, max_size=4).map(tuple),
         st.dictionaries(keys, inner, max_size=4),
         st.dictionaries(text, inner, max_size=4).map(collections.OrderedDict),
-        st.builds(Point, inner, inner),
-        st.builds(Row, inner),
-        st.lists(inner, max_size=3).map(Rows),
+        st.builds(_Point, inner, inner),
+        st.builds(_Row, inner),
+        st.lists(inner, max_size=3).map(_Rows),
     ),
     max_leaves=20,
 )
 
 
-def official(value: object) -> tuple[bytes, str]:
+def _official(value: object) -> tuple[bytes, str]:
     body, content_type = oracle.LambdaMarshaller().marshal_response(value)
     return (body.encode() if isinstance(body, str) else body), content_type
 
@@ -102,11 +102,11 @@ def official(value: object) -> tuple[bytes, str]:
 @example("top")
 @example(math.nan)
 @example([decimal.Decimal("NaN"), decimal.Decimal("-Infinity"), decimal.Decimal("1.10")])
-@example({"\x7f\u2028\ud800": [Point(1, b"z"), (Point(Row(2), 3),)]})
-@example([[[[Row([Point(1, 2)])]]]])
+@example({"\x7f\u2028\ud800": [_Point(1, b"z"), (_Point(_Row(2), 3),)]})
+@example([[[[_Row([_Point(1, 2)])]]]])
 def test_same_bytes_as_awslambdaric(value: object) -> None:
     """A result gives the bytes and the content type that AWS's client gives."""
-    assert official(value) == ENCODER.encode(value)
+    assert _official(value) == ENCODER.encode(value)
 
 
 @patient
@@ -135,12 +135,12 @@ wide_cycle: list[object] = []
 wide_cycle += [wide_cycle, wide_cycle]
 
 
-class Broken(dict):
+class _Broken(dict):
     def items(self) -> object:
         raise RuntimeError("no items")
 
 
-class NoDict:
+class _NoDict:
     def _asdict(self) -> list[int]:
         return [1]
 
@@ -160,24 +160,24 @@ for _ in range(100_000):
         {decimal.Decimal(1): 2},
         cycle,
         {"a": wide_cycle},
-        [Point(1, cycle)],
+        [_Point(1, cycle)],
         [b"\xff"],
         {b"\xff": 1},
         10**5000,
         deep,
-        [Point(1, deep)],
-        Broken(a=1),
-        NoDict(),
+        [_Point(1, deep)],
+        _Broken(a=1),
+        _NoDict(),
         (x for x in [1]),
         bytearray(b"a"),
-        Row,
+        _Row,
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_refused_values(value: object) -> None:
     """What AWS's client refuses is a Runtime.MarshalError here, with its first words."""
     with pytest.raises(faults.FaultException):
-        official(value)
+        _official(value)
 
     with pytest.raises(Fault, match=r"^Unable to marshal response: .") as caught:
         ENCODER.encode(value)
@@ -188,7 +188,7 @@ def test_refused_values(value: object) -> None:
 def test_refusal_names_the_type() -> None:
     """The message of a refusal is that of AWS's client."""
     with pytest.raises(faults.FaultException) as theirs:
-        official({"a": {1}})
+        _official({"a": {1}})
 
     with pytest.raises(Fault) as ours:
         ENCODER.encode({"a": {1}})
@@ -211,7 +211,7 @@ def test_error_of_users_property_is_told() -> None:
 def test_a_million_containers_with_a_namedtuple() -> None:
     """However much there is to look through, a named tuple becomes an object."""
     value = [[] for _ in range(1_000_001)]
-    value[-1] = Point(1, 2)
+    value[-1] = _Point(1, 2)
 
     body, _ = ENCODER.encode(value)
 
@@ -221,7 +221,7 @@ def test_a_million_containers_with_a_namedtuple() -> None:
 def test_plain_containers_are_not_copied() -> None:
     """Only a container with `_asdict` needs the slow way."""
     assert not holds_asdict({"a": [1, (2, {"b": None})], "c": collections.OrderedDict(d=1)})
-    assert holds_asdict({"a": [(Point(1, 2),)]})
+    assert holds_asdict({"a": [(_Point(1, 2),)]})
     assert not holds_asdict("text")
 
 
