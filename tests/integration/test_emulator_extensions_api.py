@@ -280,7 +280,7 @@ def test_platform_events_have_the_recorded_shapes(tmp_path: Path) -> None:
         report = records["report"]
         assert {"requestId", "status", "metrics", "spans"} == set(report)
         assert ["extensionOverhead"] == [span["name"] for span in report["spans"]]
-        assert report["spans"][0]["durationMs"] >= 100
+        assert report["spans"][0]["durationMs"] > 50
         assert {
             "durationMs",
             "billedDurationMs",

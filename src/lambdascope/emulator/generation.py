@@ -129,7 +129,10 @@ class Generation:
             self.sandbox.stopping = True
             registered = list(self.sandbox.registered())
         if registered:
+            was_frozen = self.frozen
             self.thaw()
+            if was_frozen and self.runtime is not None:
+                self.runtime.settle()
             host.bus.release_held()
             external = [e for e in registered if e.external and self._runs(e)]
             budget_ms = share_ms = names.SHUTDOWN_BUDGET_INTERNAL_MS

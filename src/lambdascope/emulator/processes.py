@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # How long `freeze` watches the processes reach the stopped state, which takes microseconds.
 _STOP_WAIT_S = 0.1
+_SETTLE_S = 0.1
 _CAN_PEEK = hasattr(os, "waitid")
 
 
@@ -84,6 +85,16 @@ class Process:
     def signal_group(self, number: signal.Signals) -> None:
         """Send a signal to the whole group; an empty group is fine."""
         send(self.pid, number)
+
+    def settle(self) -> None:
+        """After SIGCONT: wait until the first thread is back in the call in which it was stopped.
+
+        A signal that comes before is given to another thread, and Python handles signals in the
+        first one only, which would sleep on. Lambda's freeze has no such effect.
+        """
+        deadline = time.monotonic() + _SETTLE_S
+        while proc.state_of(self.pid) in ("T", "R") and time.monotonic() < deadline:
+            time.sleep(0.0002)
 
     def wait(self) -> None:
         """Wait for the killed leader, and for `on_exit`."""
