@@ -15,6 +15,10 @@ from lambdascope.otlp.names import FLAG_HAS_IS_REMOTE, FLAG_IS_REMOTE, FLAGS_LOC
 from lambdascope.runtime.config import XRAY_PARENT
 from lambdascope.wire.trace_header import parse_trace_header
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdascope.wire.trace_header import TraceHeader
+
 _REMOTE = FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
 
 
@@ -27,22 +31,26 @@ class TraceParent:
     __slots__ = ("flags", "links", "parent_span_id", "trace_id", "xray_trace_id")
 
     def __init__(self, header: str | None, policy: str) -> None:
+        self.trace_id = b""
         self.parent_span_id = b""
         self.links: list[Link] = []
         self.flags = FLAGS_LOCAL
         self.xray_trace_id = ""
-        if header:
-            parsed = parse_trace_header(header)
-            if parsed.trace_id:
-                hex_id = parsed.trace_id
-                self.xray_trace_id = f"1-{hex_id[:8]}-{hex_id[8:]}"
-                if parsed.parent_id:
-                    trace_id, span_id = bytes.fromhex(hex_id), bytes.fromhex(parsed.parent_id)
-                    if policy == XRAY_PARENT and parsed.sampled:
-                        self.trace_id = trace_id
-                        self.parent_span_id = span_id
-                        self.flags = FLAGS_REMOTE
-                        return
-                    flags = FLAGS_REMOTE if parsed.sampled else _REMOTE
-                    self.links = [Link(trace_id=trace_id, span_id=span_id, flags=flags)]
-        self.trace_id = urandom(16)
+        parsed = parse_trace_header(header) if header else None
+        if parsed is not None and parsed.trace_id:
+            self._use(parsed, may_be_parent=policy == XRAY_PARENT and bool(parsed.sampled))
+        if not self.trace_id:
+            self.trace_id = urandom(16)
+
+    def _use(self, header: TraceHeader, *, may_be_parent: bool) -> None:
+        hex_id = header.trace_id
+        self.xray_trace_id = f"1-{hex_id[:8]}-{hex_id[8:]}"
+        trace_id, span_id = bytes.fromhex(hex_id), bytes.fromhex(header.parent_id)
+        if may_be_parent:
+            # A header that was passed through may have no Parent: then the trace is still the same.
+            self.trace_id = trace_id
+            self.parent_span_id = span_id
+            self.flags = FLAGS_REMOTE if span_id else FLAGS_LOCAL
+        elif span_id:
+            flags = FLAGS_REMOTE if header.sampled else _REMOTE
+            self.links = [Link(trace_id=trace_id, span_id=span_id, flags=flags)]
