@@ -21,7 +21,8 @@ find_python() {
     fi
     found="$found, $path is $python_version"
   done
-  say "needs Python 3.11 or newer (found: ${found:+${found#, }}${found:-none}); install one, or set LAMBDASCOPE_PYTHON=/path/to/python3"
+  found=${found#, }
+  say "needs Python 3.11 or newer (found: ${found:-none}); install one, or set LAMBDASCOPE_PYTHON=/path/to/python3"
   exit 1
 }
 

@@ -309,15 +309,28 @@ def test_a_collector_that_is_not_there_changes_nothing_but_a_line(folder):
     assert done.stderr.decode().splitlines() == lines
 
 
-def _started(folder, *arguments):
-    return subprocess.Popen(
-        _command(*arguments),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=_environ(),
-        text=True,
-    )
+@pytest.fixture
+def start(folder):
+    """Starts the command without waiting for it; what still runs at the end is terminated."""
+    started = []
+
+    def start_command(*arguments):
+        process = subprocess.Popen(
+            _command(*arguments),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environ(),
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start_command
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=20)
 
 
 def _pid_of_the_function(process):
@@ -329,9 +342,9 @@ def _pid_of_the_function(process):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_command_takes_the_environment_with_it(folder, number, code):
+def test_an_interrupted_command_takes_the_environment_with_it(start, number, code):
     """Ctrl-C and SIGTERM end the function's processes, too."""
-    process = _started(folder, "invoke", "app.slow", "--timeout", "50")
+    process = start("invoke", "app.slow", "--timeout", "50")
     pid = _pid_of_the_function(process)
     process.send_signal(number)
     _, shown = process.communicate(timeout=20)
@@ -362,14 +375,10 @@ def test_a_reader_that_leaves_is_no_traceback(folder):
 
 
 @pytest.fixture
-def served(folder):
+def served(start):
     """A function behind an endpoint; its URL and the process."""
-    process = _started(folder, "serve", "app.handler", "--name", "shop")
-    try:
-        yield process.stdout.readline().strip(), process
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    process = start("serve", "app.handler", "--name", "shop")
+    return process.stdout.readline().strip(), process
 
 
 def test_the_example_that_is_printed_works(folder, served, aws_command):
@@ -385,9 +394,9 @@ def test_the_example_that_is_printed_works(folder, served, aws_command):
     assert b'"StatusCode": 200' in done.stdout
 
 
-def test_serve_prints_the_url_alone_on_standard_output_and_ends_well(folder):
+def test_serve_prints_the_url_alone_on_standard_output_and_ends_well(start):
     """SIGTERM is its ordinary end; a script can read the URL."""
-    process = _started(folder, "serve", "app.handler")
+    process = start("serve", "app.handler")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
     process.terminate()
     rest, shown = process.communicate(timeout=20)
