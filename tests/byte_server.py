@@ -149,9 +149,11 @@ class Connect:
     def __init__(self) -> None:
         self._made: list[Connection] = []
 
-    def __call__(self, server: ByteServer, *, io_timeout: float | None = None) -> Connection:
+    def __call__(
+        self, server: ByteServer, *, io_timeout: float | None = None, trust_s: float = 0.0
+    ) -> Connection:
         """A connection to the server, not yet open."""
-        link = Connection(server.host, server.port, io_timeout=io_timeout)
+        link = Connection(server.host, server.port, io_timeout=io_timeout, trust_s=trust_s)
         self._made.append(link)
         return link
 

@@ -97,6 +97,18 @@ def test_closed_while_idle(connect: Connect, ending: Callable[[Peer], None]) -> 
         assert link.exchange(REQUEST)[1] == b"hello"
 
 
+def test_trust(connect: Connect) -> None:
+    """A connection that was used just now is not looked at; what was sent may have been seen."""
+    with ByteServer(answers(ANSWER), answers(ANSWER)) as server:
+        link = connect(server, trust_s=SOON_S)
+        link.exchange(REQUEST)
+        wait_until_readable(link)
+        with pytest.raises(ConnectionLost) as lost:
+            link.exchange(REQUEST)
+        assert lost.value.sent
+        assert link.exchange(REQUEST)[1] == b"hello"
+
+
 def test_bytes_that_nobody_asked_for(connect: Connect) -> None:
     """What arrives while the connection is idle is not taken for the answer to the next request."""
 

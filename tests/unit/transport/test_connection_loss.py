@@ -16,6 +16,7 @@ from lambdascope.transport.connection import Connection, ConnectionLost
 from lambdascope.wire.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Iterator
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -125,6 +126,36 @@ def test_the_budget_is_for_the_whole_answer(
         assert not link.is_open
 
 
+class AlwaysReady:
+    """A socket that never runs dry: it has the same bytes at every read."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """The bytes."""
+        return self._data
+
+    def gettimeout(self) -> None:
+        """Blocking."""
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Never needed, because there is always something to read."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_the_budget_ends_a_flood() -> None:
+    """A peer that sends faster than we read gets no more time either."""
+    link = Connection("127.0.0.1", 1)
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n"
+    for data in (INTERIM, b"HTTP/1.1 200 OK\r\n\r\n", endless):
+        link._socket = AlwaysReady(data)  # type: ignore[assignment]
+        with pytest.raises(ConnectionLost, match=r"no whole answer within 0\.05 s"):
+            link.receive(timeout=0.05)
+
+
 def test_the_budget_given_to_the_connection(connect: Connect) -> None:
     """Without a time-out of its own, a send or receive gets that of the connection."""
     with ByteServer(keeps_answering(ANSWER)) as server:
@@ -148,6 +179,25 @@ def test_a_peer_that_does_not_read(connect: Connect) -> None:
         assert time.monotonic() - started < SOON_S
         assert lost.value.sent
         assert not link.is_open
+
+
+def test_a_peer_that_has_read_nothing_for_long(connect: Connect) -> None:
+    """Where the kernel has no room left for even a byte, the budget is waited for it."""
+    with ByteServer(Peer.wait) as server:
+        link = connect(server)
+        link.open()
+        assert link._socket is not None
+        link._socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            send_for_ever(link._socket)
+        with pytest.raises(ConnectionLost, match="timed out while sending"):
+            link.send(REQUEST, timeout=0.05)
+
+
+def send_for_ever(sock: _socket.socket) -> None:
+    """Fill everything between here and a peer that does not read."""
+    while True:
+        sock.send(b"a" * 65_536)
 
 
 def test_a_peer_that_stops_reading(connect: Connect) -> None:
