@@ -42,8 +42,18 @@ def test_known_sources(event: object, trigger: str) -> None:
 
 
 words = st.sampled_from(
-    "Records records requestContext requestPayload eventSource EventSource "
-    "detail-type source aws:sqs aws.events".split()
+    [
+        "Records",
+        "records",
+        "requestContext",
+        "requestPayload",
+        "eventSource",
+        "EventSource",
+        "detail-type",
+        "source",
+        "aws:sqs",
+        "aws.events",
+    ]
 )
 events = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), words),

@@ -1,0 +1,177 @@
+"""Calls back when a module is first imported, whatever the function does to the import system."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambdascope.runtime.import_watch import ImportWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def watch() -> Iterator[ImportWatch]:
+    """A watch that is installed; the finders are put back afterwards."""
+    before = sys.meta_path
+    sys.meta_path = before[:]
+    installed = ImportWatch()
+    installed.install()
+    yield installed
+    sys.meta_path = before
+
+
+@pytest.fixture
+def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module that was never imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"watched{uuid.uuid4().hex[:8]}"
+    (tmp_path / f"{name}.py").write_text("value = 1\n")
+    return name
+
+
+def test_called_once_after_the_code(watch: ImportWatch, name: str) -> None:
+    """The callback gets the module when its code has run, and only once."""
+    seen: list[int] = []
+    watch.when_imported(name, lambda module: seen.append(module.value))
+
+    importlib.import_module(name)
+    del sys.modules[name]
+    importlib.import_module(name)
+
+    assert [1] == seen
+
+
+def test_module_looks_untouched(watch: ImportWatch, name: str) -> None:
+    """Afterwards the module has the loader of its finder, and can be reloaded."""
+    watch.when_imported(name, lambda module: None)
+
+    module = importlib.import_module(name)
+
+    assert "SourceFileLoader" == type(module.__loader__).__name__
+    assert module.__loader__ is module.__spec__.loader
+    assert "value = 1\n" == module.__loader__.get_source(name)
+    assert module is importlib.reload(module)
+
+
+def test_called_at_once_when_loaded(watch: ImportWatch) -> None:
+    """A module that is loaded already is called for at once."""
+    seen: list[object] = []
+    watch.when_imported("sys", seen.append)
+
+    assert [sys] == seen
+
+
+def test_search_without_import(watch: ImportWatch, name: str) -> None:
+    """Asking whether a module exists does not use the callback up."""
+    seen: list[object] = []
+    watch.when_imported(name, seen.append)
+
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert [] == seen
+    module = importlib.import_module(name)
+
+    assert [module] == seen
+
+
+def test_missing_module(watch: ImportWatch, name: str) -> None:
+    """A watched module that does not exist is a plain ModuleNotFoundError."""
+    watch.when_imported(f"{name}x", lambda module: None)
+
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module(f"{name}x")
+
+
+def test_module_whose_code_fails(watch: ImportWatch, name: str, tmp_path: Path) -> None:
+    """The callback waits for a successful import."""
+    seen: list[object] = []
+    path = tmp_path / f"{name}.py"
+    path.write_text("import sys\nsys.tries = getattr(sys, 'tries', 0) + 1\n1 / (sys.tries - 1)\n")
+    watch.when_imported(name, seen.append)
+
+    with pytest.raises(ZeroDivisionError):
+        importlib.import_module(name)
+    failed = list(seen)
+    module = importlib.import_module(name)
+
+    assert ([], [module]) == (failed, seen)
+
+
+def test_finders_replaced_by_the_function(watch: ImportWatch, name: str) -> None:
+    """A function that puts other finders there loses the watch, and `settle` makes up for it."""
+    seen: list[object] = []
+    watch.when_imported(name, seen.append)
+    sys.meta_path = [finder for finder in sys.meta_path if finder is not watch]
+
+    module = importlib.import_module(name)
+    missed = list(seen)
+    watch.settle()
+    watch.settle()
+
+    assert ([], [module]) == (missed, seen)
+
+
+def test_finders_copied_and_added(watch: ImportWatch, name: str) -> None:
+    """Finders that others put in front still get their turn, also old ones without find_spec."""
+    asked: list[str] = []
+
+    class Spy:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            asked.append(name)
+
+    class Old:
+        pass
+
+    seen: list[object] = []
+    watch.when_imported(name, seen.append)
+    sys.meta_path[:0] = [Spy()]
+    sys.meta_path.append(Old())
+
+    module = importlib.import_module(name)
+
+    assert [module] == seen
+    assert name in asked
+
+
+def test_finder_that_asks_again(watch: ImportWatch, name: str) -> None:
+    """A finder that searches the module through importlib itself does not loop."""
+    seen: list[object] = []
+
+    class Delegating:
+        busy = False
+
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            if self.busy:
+                return None
+            self.busy = True
+            try:
+                return importlib.util.find_spec(name)
+            finally:
+                self.busy = False
+
+    sys.meta_path.insert(1, Delegating())
+    watch.when_imported(name, seen.append)
+
+    assert [importlib.import_module(name)] == seen
+
+
+def test_builtin_module(watch: ImportWatch) -> None:
+    """Modules of any loader can be watched, built-in ones included."""
+    seen: list[object] = []
+    kept = sys.modules.pop("_statistics", None)
+    try:
+        watch.when_imported("_statistics", seen.append)
+        module = importlib.import_module("_statistics")
+    finally:
+        if kept is not None:
+            sys.modules["_statistics"] = kept
+
+    assert [module] == seen
