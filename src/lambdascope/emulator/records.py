@@ -1,8 +1,8 @@
 """What the emulator remembers of an execution environment: plain values, no behaviour.
 
-The environment writes them, the invoke endpoint, the command line and the tests read them. All `_ns`
-times are Unix time in nanoseconds, derived from one monotonic clock that was anchored once, so they
-can be laid over span times; durations come out of differences of them.
+The environment writes them, the invoke endpoint, the command line and the tests read them. All
+`_ns` times are Unix time in nanoseconds, derived from one monotonic clock that was anchored once,
+so they can be laid over span times; durations come out of differences of them.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Report:
 class InvocationRecord:
     """One invocation: what came in, what went out, and everything in between.
 
-    `answer` is what the caller gets; `function_error` is the value of X-Amz-Function-Error (or None).
-    `cold` says that an init preceded it; then `phases` starts with that init. `deadline_ms` is Unix
-    time. `response_ns` is when the first byte of the answer arrived, None when none did.
+    `answer` is what the caller gets; `function_error` is the value of X-Amz-Function-Error (or
+    None). `cold` says that an init preceded it; then `phases` starts with that init. `deadline_ms`
+    is Unix time. `response_ns` is when the first byte of the answer arrived, None when none did.
     """
 
     request_id: str

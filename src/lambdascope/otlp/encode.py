@@ -64,8 +64,16 @@ class TraceEncoder:
             b"\x0a", self._resource + length_field(b"\x12", scope_spans) + self._schema_url
         )
 
+    def attributes(self, attributes: Mapping[str, object]) -> bytes:
+        """Return attributes in the form that `Span.encoded` takes."""
+        chunks: list[bytes] = []
+        self._attributes.write(b"\x4a", attributes, chunks)
+        return b"".join(chunks)
+
     def _span(self, span: Span) -> bytes:
         chunks = _identity(span)
+        if span.encoded:
+            chunks.append(span.encoded)
         self._attributes.write(b"\x4a", span.attributes, chunks)
         if span.dropped_attributes:
             chunks += b"\x50", varint(span.dropped_attributes)

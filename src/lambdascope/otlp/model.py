@@ -90,7 +90,8 @@ class Span(_Record):
     ``trace_id`` is 16 bytes, ``span_id`` 8 bytes, ``parent_span_id`` 8 bytes or empty for a root.
     ``flags`` are the W3C trace flags and what is known about the parent, see names.py; a span
     whose parent is in another process takes FLAGS_REMOTE. Every field may be set again until it
-    is encoded.
+    is encoded. ``encoded`` holds attributes that are bytes already (TraceEncoder.attributes), for
+    those that are the same in every span; they are written in front of the others.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class Span(_Record):
         "dropped_attributes",
         "dropped_events",
         "dropped_links",
+        "encoded",
         "end_ns",
         "events",
         "flags",
@@ -133,6 +135,7 @@ class Span(_Record):
         dropped_attributes: int = 0,
         dropped_events: int = 0,
         dropped_links: int = 0,
+        encoded: bytes = b"",
     ) -> None:
         self.name = name
         self.trace_id = trace_id
@@ -151,3 +154,4 @@ class Span(_Record):
         self.dropped_attributes = dropped_attributes
         self.dropped_events = dropped_events
         self.dropped_links = dropped_links
+        self.encoded = encoded

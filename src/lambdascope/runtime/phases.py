@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Lambda hands an on-demand event out right after init; later than this, init was proactive.
 _PROACTIVE_NS = 10_000_000_000
+_MAX_SHARED = 64
 
 
 class Phases:
@@ -40,8 +41,8 @@ class Phases:
         self._clock = clock
         self._init: InitPhase | None = init
         self._name = config.function_name or "function"
-        self._arn = ""
-        self._arn_attributes: dict[str, object] = {}
+        # Attributes that many invocations share, encoded once: by what they depend on.
+        self._shared: dict[tuple[object, ...], bytes] = {}
         self._encoder = TraceEncoder(
             resource=resource_attributes(config),
             scope_name=names.SCOPE_RUNTIME,
@@ -86,10 +87,7 @@ class Phases:
         offset = self._clock.offset_ns
         invocation = times.invocation
         attributes: dict[str, object] = {
-            names.FAAS_TRIGGER: times.trigger,
             names.FAAS_INVOCATION_ID: invocation.request_id,
-            names.FAAS_COLDSTART: self._init is not None,
-            **self._about_arn(invocation.invoked_function_arn),
             names.LAMBDASCOPE_DEADLINE_MS: invocation.deadline_ms,
             names.LAMBDASCOPE_REMAINING_START_MS: _left_ms(times, times.entered_ns),
             names.LAMBDASCOPE_REMAINING_END_MS: _left_ms(times, times.returned_ns),
@@ -109,6 +107,9 @@ class Phases:
             attributes=attributes,
             links=parent.links,
             flags=parent.flags,
+            encoded=self._about_invocation(
+                invocation.invoked_function_arn, times.trigger, is_cold=self._init is not None
+            ),
         )
         if error is not None:
             _mark(span, error)
@@ -127,9 +128,8 @@ class Phases:
             attributes={
                 names.FAAS_INVOCATION_ID: times.invocation.request_id,
                 names.LAMBDASCOPE_RESPONSE_SIZE: times.response_size,
-                names.LAMBDASCOPE_RESPONSE_MODE: mode,
-                names.LAMBDASCOPE_RESPONSE_STATUS_CODE: times.status_code,
             },
+            encoded=self._about_report(mode, times.status_code),
         )
 
     def _first_spans(self, init: InitPhase, invoke: Span, times: InvokeTimes) -> list[Span]:
@@ -143,11 +143,35 @@ class Phases:
             invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
         return spans + late_imports(init, self._clock, invoke)
 
-    def _about_arn(self, arn: str) -> dict[str, object]:
-        if arn != self._arn:
-            self._arn = arn
-            self._arn_attributes = arn_attributes(arn, self._config.function_version or "")
-        return self._arn_attributes
+    def _about_invocation(self, arn: str, trigger: str, *, is_cold: bool) -> bytes:
+        key = (arn, trigger, is_cold)
+        encoded = self._shared.get(key)
+        if encoded is None:
+            attributes: dict[str, object] = {
+                names.FAAS_TRIGGER: trigger,
+                names.FAAS_COLDSTART: is_cold,
+                **arn_attributes(arn, self._config.function_version or ""),
+            }
+            encoded = self._share(key, attributes)
+        return encoded
+
+    def _about_report(self, mode: str, status_code: int) -> bytes:
+        key = (mode, status_code)
+        encoded = self._shared.get(key)
+        if encoded is None:
+            attributes: dict[str, object] = {
+                names.LAMBDASCOPE_RESPONSE_MODE: mode,
+                names.LAMBDASCOPE_RESPONSE_STATUS_CODE: status_code,
+            }
+            encoded = self._share(key, attributes)
+        return encoded
+
+    def _share(self, key: tuple[object, ...], attributes: dict[str, object]) -> bytes:
+        # Aliases, triggers and modes are few; the bound is for a platform that is not Lambda.
+        if len(self._shared) >= _MAX_SHARED:
+            self._shared.clear()
+        encoded = self._shared[key] = self._encoder.attributes(attributes)
+        return encoded
 
 
 def _left_ms(times: InvokeTimes, now_ns: int) -> int:

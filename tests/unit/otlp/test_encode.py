@@ -285,3 +285,19 @@ def test_floats_keep_their_value(number: float) -> None:
     written = message.attributes[0].value.double_value
     assert number == written or (math.isnan(number) and math.isnan(written))
     assert math.copysign(1, number) == math.copysign(1, written)
+
+
+def test_encoded_attributes_are_those_that_were_given() -> None:
+    """Attributes that were encoded once read back like attributes that were given each time."""
+    encoder = TraceEncoder(resource={}, scope_name="s")
+    shared: dict[str, object] = {"a": "text", "b": 7, "c": True, "d": ["x", 1.5]}
+    ids = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
+    given = Span(name="n", attributes={**shared, "own": 1}, **ids)  # type: ignore[arg-type]
+    encoded = Span(
+        name="n",
+        attributes={"own": 1},
+        encoded=encoder.attributes(shared),
+        **ids,  # type: ignore[arg-type]
+    )
+
+    assert encoder.encode([given]) == encoder.encode([encoded])

@@ -39,7 +39,7 @@ USE_ENCODER = """
 from lambdascope.otlp.encode import TraceEncoder
 class Span:
     name = "n\\ud800"; trace_id = b"t" * 16; span_id = b"s" * 8; parent_span_id = b""; kind = 1
-    start_ns = end_ns = 1; events = links = (); status_code = flags = 0
+    start_ns = end_ns = 1; events = links = (); status_code = flags = 0; encoded = b""
     status_message = trace_state = ""; dropped_attributes = dropped_events = dropped_links = 0
     attributes = {"a": 1, "b": "x", "c": 0.5, "d": [None, {"k": b""}], "e": 1 << 70, "f": object()}
 assert TraceEncoder(resource={"a": 1}, scope_name="s").encode([Span])
