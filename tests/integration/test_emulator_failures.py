@@ -277,10 +277,18 @@ def station(name, wanted):
         block()
 wanted = os.environ.get("STOP", "")
 station("init", wanted)
+def escape():
+    import subprocess
+    code = "import signal; signal.pause()"
+    child = subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True)
+    say("pids", child.pid)
 while True:
     request_id, headers, body = next_event()
     wanted = body.decode()
     station("handler", wanted)
+    if wanted == "escaped":
+        escape()
+        station("escaped", wanted)
     if wanted == "response":
         sock = socket.create_connection(API.split(":"))
         sock.sendall(request("POST", f"{RUNTIME}invocation/{request_id}/response", b"x" * 9)[:-5])
@@ -541,6 +549,7 @@ environment.invoke(where.encode())
         ("overhead", signal.SIGTERM),
         ("handler", signal.SIGINT),
         ("frozen", signal.SIGKILL),
+        ("escaped", signal.SIGKILL),
         ("exit", None),
     ],
 )
@@ -560,11 +569,11 @@ def test_the_emulators_death_leaves_no_process(
         pids: list[int] = []
         for line in program.stdout:
             if line.startswith("pids"):
-                pids = [int(pid) for pid in line.split()[1:]]
+                pids += [int(pid) for pid in line.split()[1:]]
             if line.startswith("at") and number is not None:
                 program.send_signal(number)
                 number = None
-        assert 2 == len(pids)
+        assert (3 if where == "escaped" else 2) == len(pids)
         program.wait(10)
     for pid in pids:
         wait_dead(pid)

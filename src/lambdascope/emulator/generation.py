@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 OWN_EXTENSION = "lambdascope"
 _MEGABYTE = 1024 * 1024
-# What a frozen or dying environment may take to read a last batch of telemetry.
-_LAST_TELEMETRY_S = 0.1
 
 
 class Generation:
@@ -43,11 +41,7 @@ class Generation:
         self.sandbox = Sandbox(lock=host.lock, clock=host.clock)
         self.runtime: Process | None = None
         self._extensions: dict[str, Process] = {}
-        self._table = ProcessTable(
-            clock=host.clock,
-            guardian=host.guardian,
-            marker=f"{names.ENV_HANDOFF_FILE}={host.handoff_file}",
-        )
+        self._table = ProcessTable(clock=host.clock, guardian=host.guardian, marker=host.marker)
         config = host.config
         limit = config.memory_mb * _MEGABYTE if config.memory_limit else None
         self.memory = MemoryMeter(self._table.pids, limit_bytes=limit)
@@ -169,7 +163,8 @@ class Generation:
                 else:
                     self._extensions[extension.name].signal_group(signal.SIGKILL)
             self._host.lock.notify_all()
-        self._host.bus.flush(_LAST_TELEMETRY_S)
+        # Begins the delivery of what is left and does not wait for it: who reads it may be gone.
+        self._host.bus.flush(0.0)
         self.sandbox.watch(lambda: not any(self._runs(e) for e in external), until_ns)
 
     def _runs(self, extension: ExtensionSide) -> bool:

@@ -22,17 +22,25 @@ while read -r word; do
   esac
 done
 [ -n "$groups" ] && kill -s KILL -- $groups 2>/dev/null
+# What was started in the very moment of the emulator's death, or has left its group.
+for environ in $(grep -lsF -- "$2" /proc/[0-9]*/environ 2>/dev/null); do
+  process=${environ#/proc/}
+  kill -s KILL "${process%/environ}" 2>/dev/null
+done
 rm -rf -- "$1"
 """
 
 
 class Guardian:
-    """One guard for one execution environment. Methods are called from its thread only."""
+    """One guard for one execution environment. Methods are called from its thread only.
 
-    def __init__(self, directory: str) -> None:
+    `marker` is a NAME=value that stands in the environment of every process of ours.
+    """
+
+    def __init__(self, directory: str, *, marker: str) -> None:
         # A session of its own, so that Ctrl-C at the terminal does not reach it.
         self._shell = subprocess.Popen(
-            ("/bin/sh", "-c", _SCRIPT, "lambdascope-guardian", directory),
+            ("/bin/sh", "-c", _SCRIPT, "lambdascope-guardian", directory, marker),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -27,6 +27,7 @@ from lambdascope.emulator.output import OutputReader
 from lambdascope.emulator.sandbox import Sandbox
 from lambdascope.emulator.telemetry import SubscribeAnswer, TelemetryBus
 from lambdascope.emulator.times import iso_time
+from lambdascope.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,11 +66,13 @@ class Host:
         self.logbook = Logbook(on_log=on_log, on_line=self._to_bus)
         self.output = OutputReader()
         self.directory = tempfile.mkdtemp(prefix="lambdascope-")
-        self.guardian = Guardian(self.directory)
+        self.handoff_file = os.path.join(self.directory, "handoff")
+        # Every process that is started has this, and no other process on the machine.
+        self.marker = f"{names.ENV_HANDOFF_FILE}={self.handoff_file}"
+        self.guardian = Guardian(self.directory, marker=self.marker)
         self.api = Api(
             config, lambda: self.sandbox, bus=self.bus, on_subscribed=self._on_subscribed
         )
-        self.handoff_file = os.path.join(self.directory, "handoff")
         self.runtime_variables = variables.runtime_variables(
             config,
             address=self.api.address,
