@@ -72,6 +72,19 @@ def test_invocations_are_not_affected(
     assert [] == [overhead for r in records if (overhead := overhead_ms(r)) > 5000]
 
 
+@pytest.mark.parametrize("telemetry", [TELEMETRY_UNSUPPORTED, TELEMETRY_MISSING])
+def test_a_refused_subscription_raises_no_hopes(
+    foreign: dict[str, Any], tmp_path: Path, telemetry: str
+) -> None:
+    """With 202 or 404 there will be no records: not even the first invocation waits for them."""
+    overheads = []
+    for _ in range(3):  # the machine may be busy, but hardly each time at the same moment
+        with running(tmp_path, APP, endpoint=None, telemetry=telemetry, **foreign) as function:
+            overheads.append(overhead_ms(function.invoke()))
+    # An extension that subscribed in vain waits 100 ms for the first batch.
+    assert min(overheads) < 50
+
+
 def test_without_telemetry_the_extension_waits_for_nobody(
     foreign: dict[str, Any], tmp_path: Path, collector: Collector
 ) -> None:
