@@ -1,15 +1,14 @@
 """Fakes around the real extension process: a scripted platform, a collector, a runtime.
 
 The platform is a fake: it says what a test tells it to say and checks nothing, so that a test can
-also make it misbehave. That the extension gets on with a platform that follows the protocol is shown
-elsewhere, with the emulator and with AWS's own. Nothing here sleeps; every wait has a limit.
+also make it misbehave. That the extension gets on with a platform that follows the protocol is
+shown elsewhere, with the emulator and with AWS's own. Nothing here sleeps; every wait has a limit.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from lambdascope.wire import names
 from lambdascope.wire.http1 import Head, encode_request
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping
 
 EXECUTABLE = Path(__file__).parents[1] / "extension" / "bin" / "lambdascope"

@@ -8,7 +8,6 @@ modules. After register no fault of ours may end the process: Lambda would fail 
 from __future__ import annotations
 
 import posix
-import sys
 from errno import EADDRINUSE
 
 from lambdascope.transport.connection import ConnectionLost
@@ -90,4 +89,4 @@ def _publish(path: str, listener: socket | None, token: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main("lambdascope"))
+    posix._exit(main("lambdascope"))

@@ -70,6 +70,7 @@ class Parts:
             flusher=flusher,
             background=not invoke,
         )
+        self.intake.on_done = self.lifecycle.advance
         if listener is not None:
             self.servers.append(self._serve(listener))
         if telemetry is not None:
@@ -108,6 +109,7 @@ def _idle(parts: Parts) -> None:
     _on_signals(lambda: posix._exit(0), -1)
     parts.reactor.forget(parts.wake_fd)
     parts.intake.drop_everything("fault")
+    parts.intake.on_done = lambda: None
     client = parts.client
     is_over = False
 

@@ -8,7 +8,6 @@ Source: OpenTelemetry specification, "OTLP Exporter Configuration".
 from __future__ import annotations
 
 import posix
-from binascii import b2a_base64
 
 from lambdascope_extension.ledger import SIGNALS
 
@@ -113,8 +112,8 @@ class _Reader:
             destination = parse_endpoint(name, endpoint, self._signal)
             if destination.port == own_port and _is_loopback(destination.shown):
                 raise _Wrong(
-                    f"{name} {destination.shown} is this extension's own receiver: telemetry would "
-                    "go round in a circle and is dropped; name the collector that it should reach"
+                    f"{name} is this extension's own receiver, port {own_port}: telemetry would go "
+                    "round in a circle and is dropped; name the collector that it should reach"
                 )
             self._read_tls(destination, is_readable)
         except _Wrong as error:
@@ -130,7 +129,7 @@ class _Reader:
         name, protocol = self.get("PROTOCOL")
         if protocol and protocol != _HTTP_PROTOBUF:
             raise _Wrong(
-                f"{name} {protocol!r} is not supported, {self._signal} are dropped: use "
+                f"{name} {protocol!r} is not supported, {_what(name, self._signal)} dropped: use "
                 f"{_HTTP_PROTOBUF} and the receiver's HTTP port (4318)"
             )
 
@@ -172,9 +171,11 @@ class _Reader:
         for name, path in ((ca_name, ca), (cert_name, cert), (key_name, key)):
             # Falling back to weaker checks would be worse than no telemetry.
             if path and not is_readable(path):
-                raise _Wrong(f"{name} {path!r} cannot be read, {self._signal} are dropped")
+                what = _what(name, self._signal)
+                raise _Wrong(f"{name} {path!r} cannot be read: {what} dropped")
         if key and not cert:
-            raise _Wrong(f"{key_name} is set without {cert_name}, {self._signal} are dropped")
+            what = _what(key_name, self._signal)
+            raise _Wrong(f"{key_name} is set without {cert_name}: {what} dropped")
         destination.verify = ca or True
         destination.cert = ((cert, key) if key else cert) if cert else None
 
@@ -195,19 +196,27 @@ def parse_endpoint(name: str, endpoint: str, signal: str) -> Destination:
     userinfo, _, host = authority.rpartition("@")
     shown = f"{scheme}://{host}" if found else f"of {len(endpoint)} characters"
     if not found or scheme not in ("http", "https"):
-        raise _Wrong(f"{name} {shown} does not begin with http:// or https://: dropping {signal}")
+        what = _what(name, signal)
+        raise _Wrong(f"{name} {shown} does not begin with http:// or https://: {what} dropped")
     port = _port_of(host, scheme)
     if port is None or any(char <= " " or char in "?#" for char in host):
-        raise _Wrong(f"{name} {shown} names no host and port: dropping {signal}")
+        raise _Wrong(f"{name} {shown} names no host and port: {_what(name, signal)} dropped")
     path = slash + path
     if name == f"{_PREFIX}ENDPOINT":
         path = f"{path.rstrip('/')}/v1/{signal}"
     url = f"{scheme}://{host}{path or '/'}"
     destination = Destination(signal=signal, url=url, shown=url.partition("?")[0], port=port)
     if userinfo:
+        from binascii import b2a_base64  # a shared library that hardly anybody needs
+
         credentials = b2a_base64(_unquote(userinfo), newline=False)
         destination.headers["authorization"] = b"Basic " + credentials
     return destination
+
+
+def _what(name: str, signal: str) -> str:
+    """What suffers from a mistake in a variable: one signal, or all when it is a general one."""
+    return f"{signal} are" if signal.upper() in name else "telemetry is"
 
 
 def parse_headers(text: str) -> tuple[dict[str, bytes], int]:
@@ -248,6 +257,8 @@ def _port_of(host: str, scheme: str) -> int | None:
     name, colon, port = host.rpartition(":")
     if not colon or port.endswith("]"):
         name, port = host, "443" if scheme == "https" else "80"
+    if ("[" in name) != name.endswith("]"):
+        return None
     if not name or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         return None
     return int(port)
@@ -259,7 +270,9 @@ def _is_loopback(url: str) -> bool:
         host = authority[1:].partition("]")[0]
     else:
         host = authority.partition(":")[0]
-    return host in _LOOPBACK_HOSTS or host.startswith("127.")
+    return host in _LOOPBACK_HOSTS or (
+        host.startswith("127.") and host.replace(".", "").isdecimal()
+    )
 
 
 def _hold_s(environ: Mapping[str, str], problems: list[str]) -> float:

@@ -12,7 +12,7 @@ from time import sleep
 from lambdascope.transport.connection import Connection, ConnectionLost, split_address
 from lambdascope.wire import names
 from lambdascope.wire.errors import ProtocolError, RemoteProtocolError
-from lambdascope.wire.extensions_api import ExtensionNext, Register, Registered, parse_event
+from lambdascope.wire.extensions_api import ExtensionNext, Register
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _SUBSCRIBE_S = 2.0
 # The event is announced by poll, so all of it is there or comes at once.
 _EVENT_S = 2.0
 _IDLE_FAILURES = 5
+_FOR_EVER = float("inf")
 # maxItems, maxBytes, timeoutMs: the smallest that the platform takes, for early records.
 _BUFFERING = (
     names.TELEMETRY_MAX_ITEMS[0],
@@ -45,16 +46,18 @@ class Refused(Exception):
 class ExtensionsClient(Connection):
     """A connection to `address` (host:port) that knows the identifier it was given at register.
 
-    `waiting` tells whether an `event/next` is under way.
+    `host` is the address without the port. `waiting` tells whether an `event/next` is under way.
     """
 
-    __slots__ = ("_common", "_next", "identifier", "waiting")
+    __slots__ = ("_common", "_next", "host", "identifier", "waiting")
 
     def __init__(self, address: str) -> None:
         host, port = split_address(address)
-        super().__init__(host, port)
+        # The reactor watches the connection and sees when the peer closes it.
+        super().__init__(host, port, io_timeout=_EVENT_S, trust_s=_FOR_EVER)
         self._common = (("Host", address),)
         self._next = b""
+        self.host = host
         self.identifier = ""
         self.waiting = False
 
@@ -71,7 +74,9 @@ class ExtensionsClient(Connection):
         request = Register(name=name, events=events).to_request(self._common)
         head, body = self.exchange(request, timeout=_REGISTER_S)
         if head.status == names.OK:
-            self.identifier = Registered.from_response(head.headers, body).identifier
+            self.identifier = head.headers.get(names.EXTENSION_IDENTIFIER.lower(), "")
+            if not self.identifier:
+                raise RemoteProtocolError(f"answered without {names.EXTENSION_IDENTIFIER}")
             self._next = ExtensionNext(identifier=self.identifier).to_request(self._common)
             return events
         if names.INVALID_EXTENSION_EVENT.encode() in body and names.EVENT_INVOKE in events:
@@ -101,11 +106,13 @@ class ExtensionsClient(Connection):
 
     def read_event(self) -> Invoke | Shutdown:
         """The event that poll announced. Raises Refused, ConnectionLost, RemoteProtocolError."""
-        return parse_event(self._read_next(_EVENT_S))
+        from lambdascope_extension.events import parse_event
 
-    def _read_next(self, timeout: float | None) -> bytes:
+        return parse_event(self._read_next())
+
+    def _read_next(self) -> bytes:
         self.waiting = False
-        head, body = self.receive(timeout=timeout)
+        head, body = self.receive()
         if head.status != names.OK:
             raise Refused("event/next", head.status, body)
         return body
@@ -115,15 +122,16 @@ class ExtensionsClient(Connection):
 
         The last resort after a fault of ours: it needs nothing that is not loaded already.
         """
+        self._io_timeout = None
         failures = 0
         while failures < _IDLE_FAILURES:
             try:
                 if not self.waiting:
                     self.ask_next()
-                if b'"SHUTDOWN"' in self._read_next(None):
+                if b'"SHUTDOWN"' in self._read_next():
                     return
                 failures = 0
-            except (ConnectionLost, RemoteProtocolError, Refused):
+            except (ConnectionLost, ProtocolError, Refused):
                 self.close()
                 self.waiting = False
                 failures += 1

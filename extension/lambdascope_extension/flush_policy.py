@@ -33,6 +33,7 @@ SHUTDOWN_RESERVE_S = 0.15
 LEAST_HOLD_S = 0.03
 LEAST_PROBE_S = 0.05
 _GAPS = 5
+_MAX_HALVINGS = 10
 
 
 class State:
@@ -137,7 +138,7 @@ def flushes_at_end(invocations: int, arrivals: Sequence[float]) -> bool:
 
 def hold_for_end(failures: int, hold_s: float) -> float:
     """The hold for an export; shorter with each failure, so that a dead collector costs little."""
-    return hold_s if not failures else max(min(LEAST_PROBE_S, hold_s), hold_s / 2**failures)
+    return max(min(LEAST_PROBE_S, hold_s), hold_s / (1 << min(failures, _MAX_HALVINGS)))
 
 
 def _hold_for_rest(state: State, hold_s: float) -> float:

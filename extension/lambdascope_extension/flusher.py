@@ -7,21 +7,23 @@ when it began. All times are monotonic seconds; nothing here blocks.
 
 from __future__ import annotations
 
-from lambdascope_extension.answers import CUT, EXPORTED, RETRY, Result
+from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, Result
 from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, Exporter, Job
 from lambdascope_extension.flush_policy import State, hold_for_end
 from lambdascope_extension.health import Health
 from lambdascope_extension.ledger import SIGNALS
+from lambdascope_extension.reporter import Reporter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from lambdascope_extension.buffer import Buffer
-    from lambdascope_extension.export_config import Destination, ExportConfig
+    from lambdascope_extension.export_config import ExportConfig
 
 NO_SENDER = "no_sender"
-_MAX_LINES = 8
+_NONE: AbstractSet[str] = frozenset()
 _FOR_EVER = float("inf")
 
 
@@ -42,8 +44,9 @@ class Flusher:
         self._buffer = buffer
         self._exporter = exporter
         self._destinations = config.destinations
-        self._say = say
-        self._said: set[str] = set()
+        self._reporter = Reporter(say)
+        self._is_failing = False
+        self._latency: float | None = None
         self._health = {signal: Health() for signal in SIGNALS}
         self._wants_new_connection = False
         self._is_taken_back = False
@@ -67,7 +70,7 @@ class Flusher:
     ) -> State:
         """What the flush policy is to know."""
         waiting = self._waiting(now)
-        size, oldest = self._buffer.pending(waiting) if self._buffer.held_bytes else (0, 0.0)
+        size, oldest = self._buffer.pending(waiting)
         state = State(
             now=now,
             deadline=deadline,
@@ -76,10 +79,11 @@ class Flusher:
             invocations=invocations,
             arrivals=arrivals,
         )
-        asked = [health for signal, health in self._health.items() if signal not in waiting]
         state.last_flush = self.last_flush
-        state.failures = min([health.failures for health in asked], default=0)
-        state.latency = max([one.latency for one in asked if one.latency is not None], default=None)
+        state.latency = self._latency
+        if self._is_failing:
+            asked = [health for signal, health in self._health.items() if signal not in waiting]
+            state.failures = min([health.failures for health in asked], default=0)
         return state
 
     def after_thaw(self) -> None:
@@ -120,11 +124,7 @@ class Flusher:
         was_broken = self._exporter.state == BROKEN
         finished = self._exporter.collect()
         if self._exporter.state == BROKEN and not was_broken:
-            self._say(
-                "cannot load the sender, telemetry is counted and dropped: "
-                f"{self._exporter.problem}; add the package `requests` to the layer or environment "
-                "of the extension"
-            )
+            self._reporter.on_no_sender(self._exporter.problem)
         if finished is not None:
             job, result = finished
             self._settle(job, result, now)
@@ -140,7 +140,7 @@ class Flusher:
             self._is_taken_back = True
             self._buffer.put_back(job.batch)
 
-    def _send(self, now: float, skip: set[str]) -> None:
+    def _send(self, now: float, skip: AbstractSet[str]) -> None:
         batch = self._buffer.take(skip)
         if batch is None:
             return
@@ -161,49 +161,51 @@ class Flusher:
         self._wants_new_connection = False
 
     def _settle(self, job: Job, result: Result, now: float) -> None:
-        batch, signal, health = job.batch, job.batch.signal, self._health[job.batch.signal]
+        """Account for a finished job."""
         self.last_flush = now
         taken_back, self._is_taken_back = self._is_taken_back, False
-        if taken_back and not self._buffer.retract(batch):
+        if taken_back and not self._buffer.retract(job.batch):
             return  # it has been dropped meanwhile, and is accounted for
         if result.outcome == EXPORTED:
-            self._buffer.exported(batch, rejected=result.rejected if signal == "traces" else 0)
-            health.succeeded(result.elapsed)
-            self._say_partial(job.destination, result)
-        elif result.outcome in (RETRY, CUT):
-            self._buffer.put_back(batch)
-            self._tried.add(signal)
-            if result.outcome == CUT:
-                health.was_cut(now, now - job.started)
-                result.reason = f"no answer within {now - job.started:.1f} s"
-                result.hint = "look at the collector and the way to it"
-            else:
-                health.failed(now, result.retry_after)
-            self._say_failure(job.destination, result, "kept for another try")
+            self._on_exported(job, result)
+        elif result.outcome == REFUSED:
+            self._on_refused(job, result)
         else:
-            self._buffer.drop(batch, f"status_{result.status}" if result.status else "failed")
-            health.answered()
-            self._say_failure(job.destination, result, f"{batch.items} dropped")
+            self._on_not_taken(job, result, now)
+        self._note_health()
 
-    def _waiting(self, now: float) -> set[str]:
+    def _on_exported(self, job: Job, result: Result) -> None:
+        batch = job.batch
+        # For the other signals the collector counts points or records, which the ledger does not.
+        self._buffer.exported(batch, rejected=result.rejected if batch.signal == "traces" else 0)
+        self._health[batch.signal].succeeded(result.elapsed)
+        self._reporter.on_exported(job.destination, result)
+
+    def _on_refused(self, job: Job, result: Result) -> None:
+        reason = f"status_{result.status}" if result.status else "failed"
+        self._buffer.drop(job.batch, reason)
+        self._health[job.batch.signal].answered()
+        self._reporter.on_failed(job.destination, result, f"{job.batch.items} dropped")
+
+    def _on_not_taken(self, job: Job, result: Result, now: float) -> None:
+        batch = job.batch
+        self._buffer.put_back(batch)
+        self._tried.add(batch.signal)
+        if result.outcome == CUT:
+            self._health[batch.signal].was_cut(now, now - job.started)
+        else:
+            self._health[batch.signal].failed(now, result.retry_after)
+        self._reporter.on_failed(job.destination, result, "kept for another try")
+
+    def _note_health(self) -> None:
+        """Keep what every decision needs of the three signals' health."""
+        all_health = self._health.values()
+        self._is_failing = any(health.failures for health in all_health)
+        latencies = [health.latency for health in all_health if health.latency is not None]
+        self._latency = max(latencies, default=None)
+
+    def _waiting(self, now: float) -> AbstractSet[str]:
         """The signals whose collector is not to be asked yet."""
+        if not self._is_failing:
+            return _NONE
         return {signal for signal, health in self._health.items() if not health.is_ready(now)}
-
-    def _say_failure(self, destination: Destination, result: Result, what: str) -> None:
-        text = f"{result.status or result.reason}"
-        if text.startswith("no answer"):
-            text = "no answer"
-        if text not in self._said and len(self._said) < _MAX_LINES:
-            self._said.add(text)
-            self._say(
-                f"export of {destination.signal} to {destination.shown} failed: {result.reason}; "
-                f"{what}; {result.hint}"
-            )
-
-    def _say_partial(self, destination: Destination, result: Result) -> None:
-        if (result.rejected or result.message) and "partial" not in self._said:
-            self._said.add("partial")
-            self._say(
-                f"{destination.shown} rejected {result.rejected} items of a request for "
-                f"{destination.signal}: {result.message or 'without a reason'}"
-            )

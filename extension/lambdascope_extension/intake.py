@@ -47,7 +47,8 @@ _RETRY_AFTER = ("Retry-After", "5")
 class Intake:
     """`drop_reasons` names the signals that have no destination, and why.
 
-    `say` gets one line for the first refusal of each kind.
+    `say` gets one line for the first refusal of each kind. `on_done` is called after a done signal
+    and before the answer to it: the invocation goes on being billed until next is asked for.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Intake:
         drop_reasons: Mapping[str, str],
         say: Callable[[str], None],
     ) -> None:
+        self.on_done: Callable[[], None] = lambda: None
         self._buffer = buffer
         self._ends = ends
         self._token = token.encode()
@@ -139,6 +141,7 @@ class Intake:
         if done is not None:
             expected = int(done) if done.isascii() and done.isdigit() and len(done) < 10 else 0
             self._ends.on_done(request_id, expected, monotonic())
+            self.on_done()
 
     def _refusal(self, head: Head, refusal: BadBody, kind: str) -> bytes:
         self._count_refusal(head, refusal.status, str(refusal))

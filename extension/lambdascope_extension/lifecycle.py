@@ -102,6 +102,11 @@ class Lifecycle:
                 self._shut_down(Shutdown(reason=SHUTDOWN_SPINDOWN, deadline_ms=_budget_end_ms()))
             self._advance(now)
 
+    def advance(self) -> None:
+        """Move on at once, because something has come that an invocation's end depends on."""
+        if self.phase == RUNNING:
+            self._while_running(monotonic())
+
     def _advance(self, now: float) -> None:
         """Move on as far as possible without waiting."""
         if self.phase == RUNNING:

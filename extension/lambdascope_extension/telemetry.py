@@ -13,7 +13,7 @@ from _thread import allocate_lock, start_new_thread
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_response
-from lambdascope.wire.telemetry_api import parse_batch
+from lambdascope_extension.json_text import loads
 from lambdascope_extension.rendezvous import LOOPBACK, listen
 from lambdascope_extension.server import HttpServer
 
@@ -35,10 +35,9 @@ _RESOLVE_S = 0.2
 
 
 class TelemetryReceiver:
-    """Serves one path, which only the platform has been told."""
+    """Serves one path, which only the platform has been told, on the address `host`."""
 
-    def __init__(self, reactor: Reactor) -> None:
-        host = sandbox_address()
+    def __init__(self, reactor: Reactor, host: str) -> None:
         listener = listen(host, 0)
         self._path = f"/{posix.urandom(_PATH_BYTES).hex()}"
         self.uri = f"http://{_HOST}:{listener.getsockname()[1]}{self._path}"
@@ -65,7 +64,7 @@ class TelemetryReceiver:
 def open_telemetry(reactor: Reactor, client: ExtensionsClient) -> TelemetryReceiver | None:
     """Listen and subscribe; None where the platform offers no telemetry. Never raises OSError."""
     try:
-        receiver = TelemetryReceiver(reactor)
+        receiver = TelemetryReceiver(reactor, sandbox_address(client.host))
     except OSError:
         return None
     if client.subscribe(receiver.uri):
@@ -77,15 +76,24 @@ def open_telemetry(reactor: Reactor, client: ExtensionsClient) -> TelemetryRecei
 def finished_invocations(body: bytes) -> list[str]:
     """The request ids of the runtimeDone records in a batch; none when it is no batch."""
     try:
-        records = [one["record"] for one in parse_batch(body) if one.get("type") == _RUNTIME_DONE]
-    except (RemoteProtocolError, KeyError):
+        batch = loads(body)
+    except RemoteProtocolError:
         return []
+    items = [one for one in batch if isinstance(one, dict)] if isinstance(batch, list) else []
+    records = [one.get("record") for one in items if one.get("type") == _RUNTIME_DONE]
     return [str(record.get("requestId", "")) for record in records if isinstance(record, dict)]
 
 
-def sandbox_address(hosts_file: str = "/etc/hosts") -> str:
-    """The address behind the name that the platform will send to; loopback when there is none."""
-    return _from_hosts(hosts_file) or _resolved() or LOOPBACK
+def sandbox_address(api_host: str, hosts_file: str = "/etc/hosts") -> str:
+    """The address behind the name that the platform will send to; loopback when there is none.
+
+    A platform whose API is on loopback is an emulator: name servers know nothing of it, and asking
+    them costs more than all else here.
+    """
+    found = _from_hosts(hosts_file)
+    if not found and not api_host.startswith("127.") and api_host != "localhost":
+        found = _resolved()
+    return found or LOOPBACK
 
 
 def _from_hosts(path: str) -> str:

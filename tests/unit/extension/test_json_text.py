@@ -1,0 +1,106 @@
+"""Reading JSON without importing json gives what json gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.extensions_api import Invoke, Shutdown
+from lambdascope.wire.extensions_api import parse_event as parse_event_of_wire
+from lambdascope_extension.events import parse_event
+from lambdascope_extension.json_text import loads
+
+ROOT = Path(__file__).parents[3]
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(value=VALUES, indent=st.none() | st.integers(0, 3), ascii_only=st.booleans())
+def test_same_as_json(value: object, indent: int | None, ascii_only: bool) -> None:
+    """Every JSON text has the value that json finds."""
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        return  # an unpaired surrogate has no UTF-8
+    assert value == loads(b" \r\n\t" + data + b"\n")
+
+
+@given(
+    data=st.binary(max_size=40) | st.text(alphabet='{}[]",:0aeul\\ -.', max_size=12).map(str.encode)
+)
+def test_same_errors_as_json(data: bytes) -> None:
+    """What json refuses is refused, with one kind of error."""
+    try:
+        expected = json.loads(data.decode())
+    except ValueError:
+        with pytest.raises(RemoteProtocolError):
+            loads(data)
+    else:
+        assert repr(expected) == repr(loads(data))
+
+
+def test_deep_nesting_is_an_error() -> None:
+    """A text that is nested too deeply is refused like any other."""
+    with pytest.raises(RemoteProtocolError):
+        loads(b"[" * 200_000)
+
+
+def test_json_is_not_imported() -> None:
+    """Reading an event loads neither json nor re, which is why this exists."""
+    code = (
+        f"import sys; sys.path += [{str(ROOT / 'src')!r}, {str(ROOT / 'extension')!r}]\n"
+        "from lambdascope_extension.events import parse_event\n"
+        """parse_event(b'{"eventType":"INVOKE","deadlineMs":1,"requestId":"r"}')\n"""
+        "print(*[name for name in ('json', 're', 'enum') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert ("\n", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Invoke(request_id="r", deadline_ms=1, invoked_function_arn="arn"),
+        Shutdown(reason="spindown", deadline_ms=1_700_000_000_000),
+    ],
+)
+def test_events_are_those_of_wire(message: Invoke | Shutdown) -> None:
+    """An event means the same as to the shared parser."""
+    body = message.to_response("id").partition(b"\r\n\r\n")[2]
+    assert message == parse_event(body) == parse_event_of_wire(body)
+
+
+def test_shutdown_reason_is_lowered() -> None:
+    """Documentation and wire spell the reason differently."""
+    event = parse_event(b'{"eventType":"SHUTDOWN","shutdownReason":"TIMEOUT","deadlineMs":5}')
+    assert Shutdown(reason="timeout", deadline_ms=5) == event
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"eventType":"OTHER","deadlineMs":1}',
+        b'{"eventType":"INVOKE"}',
+        b'{"eventType":"INVOKE","deadlineMs":"1"}',
+    ],
+)
+def test_other_bodies_are_no_events(body: bytes) -> None:
+    """What is no event is the platform's mistake and said so."""
+    with pytest.raises(RemoteProtocolError):
+        parse_event(body)
