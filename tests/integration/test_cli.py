@@ -104,7 +104,9 @@ def test_a_pipe_gets_the_answer_and_a_person_the_rest(folder):
         assert label in tree, shown
     assert "remaining 2 9" in tree
     assert REPORT.search(tree).group(1)
-    assert re.search(r"\$\d+\.\d\d per million like this \(x86, us-east-1, \d+% of it is", tree)
+    assert re.search(
+        r"\$\d+\.\d\d per million like this \(list price, x86, us-east-1; \d+% is", tree
+    )
     assert len(re.findall("^REPORT", shown, re.MULTILINE)) == 1
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 USD_PER_GB_SECOND = 0.0000166667
 USD_PER_MILLION_REQUESTS = 0.20
-PRICE_BASIS = "x86, us-east-1"
+PRICE_BASIS = "list price, x86, us-east-1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,5 +40,5 @@ def cost_of(report: Report) -> Cost:
 def cost_text(report: Report) -> str:
     """One line: the price, the share of init when there is one, and the basis of the figures."""
     cost = cost_of(report)
-    init = f", {cost.init_share:.0%} of it is init, which AWS bills" if cost.init_share else ""
+    init = f"; {cost.init_share:.0%} is billed init" if cost.init_share else ""
     return f"${cost.usd_per_million:,.2f} per million like this ({PRICE_BASIS}{init})"

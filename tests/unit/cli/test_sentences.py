@@ -63,9 +63,9 @@ def test_the_cost_line_names_its_basis_and_that_init_is_billed():
     """Nobody has to guess where the figure comes from."""
     assert (
         cost_text(_report(billed_duration_ms=709, init_duration_ms=612.4))
-        == "$1.68 per million like this (x86, us-east-1, 76% of it is init, which AWS bills)"
+        == "$1.68 per million like this (list price, x86, us-east-1; 76% is billed init)"
     )
-    assert cost_text(_report()) == "$0.40 per million like this (x86, us-east-1)"
+    assert cost_text(_report()) == "$0.40 per million like this (list price, x86, us-east-1)"
 
 
 @pytest.mark.parametrize(
