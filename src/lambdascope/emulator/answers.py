@@ -35,6 +35,7 @@ _ERROR_TYPE = re.compile(r"(Runtime|Function)\.[A-Z][a-zA-Z]+")
 
 
 FAULT_TRUNCATED = "Runtime.TruncatedResponse"
+FAULT_WORKING_DIR = "Runtime.InvalidWorkingDir"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +88,10 @@ def runtime_exit(returncode: int, *, out_of_memory: bool = False) -> Fault:
     return Fault(error_type=names.FAULT_EXIT, message=message)
 
 
-def runtime_launch(program: str, reason: str) -> Fault:
-    """The runtime could not be started."""
-    return Fault(
-        error_type=names.FAULT_INVALID_ENTRYPOINT, message=f"fork/exec {program}: {reason}"
-    )
+def runtime_launch(message: str, *, in_directory: bool = False) -> Fault:
+    """The runtime could not be started, or not in the function's directory."""
+    kind = FAULT_WORKING_DIR if in_directory else names.FAULT_INVALID_ENTRYPOINT
+    return Fault(error_type=kind, message=message)
 
 
 def extension_exit(returncode: int, *, out_of_memory: bool = False) -> Fault:
@@ -101,9 +101,9 @@ def extension_exit(returncode: int, *, out_of_memory: bool = False) -> Fault:
     return Fault(error_type=names.FAULT_EXTENSION_CRASH, message=message, status=status)
 
 
-def extension_launch(path: str, reason: str) -> Fault:
+def extension_launch(message: str) -> Fault:
     """An extension could not be started."""
-    return Fault(error_type=names.FAULT_EXTENSION_LAUNCH, message=f"fork/exec {path}: {reason}")
+    return Fault(error_type=names.FAULT_EXTENSION_LAUNCH, message=message)
 
 
 def too_many_extensions() -> Fault:

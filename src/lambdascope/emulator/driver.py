@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from lambdascope.emulator.host import Host
     from lambdascope.emulator.sandbox import Turn
 
-# Older invocations are forgotten.
+# Older invocations are forgotten: events and answers may have 6 MB each.
 MAX_RECORDS = 1000
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+_LINE_BYTES = 200  # what a log line takes, roughly
 
 
 class Job:
@@ -152,7 +154,7 @@ class Driver:
     def _keep(self, record: InvocationRecord) -> None:
         with self._host.lock:
             self.records.append(record)
-            del self.records[:-MAX_RECORDS]
+            forget_old(self.records)
 
     def _reset(self, fault: Fault) -> None:
         timed_out = fault.status == TIMED_OUT
@@ -182,3 +184,10 @@ class Driver:
         for job in jobs:
             job.error = "the execution environment was shut down"
             job.over.set()
+
+
+def forget_old(records: list[InvocationRecord]) -> None:
+    """Drop the oldest records beyond the limits; the last one stays whatever its size."""
+    sizes = [len(r.event) + len(r.answer) + _LINE_BYTES * len(r.logs) for r in records]
+    while len(sizes) > MAX_RECORDS or (len(sizes) > 1 and sum(sizes) > MAX_RECORD_BYTES):
+        del sizes[0], records[0]

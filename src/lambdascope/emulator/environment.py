@@ -58,7 +58,8 @@ class InvokeOptions(TypedDict, total=False):
 class ExecutionEnvironment:
     """A function's execution environment. All methods may be called from any thread.
 
-    `on_log` gets every log line, in order, from another thread; it should return quickly.
+    `on_log` gets every log line, in order, from other threads; it should return quickly, because
+    what is written next waits for it, and must not call `shutdown`.
     `otlp_endpoint` becomes OTEL_EXPORTER_OTLP_ENDPOINT of the runtime and of the extensions.
     """
 

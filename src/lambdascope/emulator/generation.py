@@ -66,8 +66,7 @@ class Generation:
                 on_exit=lambda process: self._extension_exited(extension, process),
             )
         except LaunchFailed as error:
-            fault = answers.extension_launch(argv[-1], str(error))
-            raise EnvironmentFailed(fault) from None
+            raise EnvironmentFailed(answers.extension_launch(str(error))) from None
         self._extensions[extension.name] = process
         self._read(process, EXTENSION, extension.name)
 
@@ -84,7 +83,7 @@ class Generation:
                 on_exit=self._runtime_exited,
             )
         except LaunchFailed as error:
-            fault = answers.runtime_launch(config.runtime_argv[0], str(error))
+            fault = answers.runtime_launch(str(error), in_directory=error.in_directory)
             raise EnvironmentFailed(fault) from None
         self._read(self.runtime, FUNCTION, "")
 
@@ -214,4 +213,6 @@ def own_extension_argv(python: str) -> tuple[str, ...]:
         if place.is_file():
             return (python or sys.executable, "-IS", os.fspath(place))
     looked = " and ".join(os.fspath(place) for place in places) or "lambdascope_extension"
-    raise EnvironmentFailed(answers.extension_launch(OWN_EXTENSION, f"not found at {looked}"))
+    raise EnvironmentFailed(
+        answers.extension_launch(f"the extension {OWN_EXTENSION} is not at {looked}")
+    )

@@ -112,7 +112,7 @@ def _start_extensions(host: Host, generation: Generation) -> None:
 def _check_executable(path: str) -> None:
     """What the system would refuse, before anything is started."""
     if os.path.isfile(path) and not os.access(path, os.X_OK):
-        raise EnvironmentFailed(answers.extension_launch(path, "permission denied"))
+        raise EnvironmentFailed(answers.extension_launch(f"fork/exec {path}: permission denied"))
 
 
 def _timeout(host: Host, phase: str) -> Fault:

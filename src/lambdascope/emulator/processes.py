@@ -29,7 +29,14 @@ _CAN_PEEK = hasattr(os, "waitid")
 
 
 class LaunchFailed(Exception):
-    """The program could not be started. The text is the reason, as the system gives it."""
+    """The program could not be started; the text says which and why.
+
+    `in_directory` says that its working directory was at fault.
+    """
+
+    def __init__(self, message: str, *, in_directory: bool = False) -> None:
+        super().__init__(message)
+        self.in_directory = in_directory
 
 
 class Process:
@@ -66,7 +73,7 @@ class Process:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise LaunchFailed(_launch_reason(error)) from None
+            raise _launch_failure(error, argv[0], directory) from None
         self.pid = self._popen.pid
         self._watcher = threading.Thread(target=self._watch, name=f"exit-{name}", daemon=True)
         self._watcher.start()
@@ -212,7 +219,13 @@ def send(pid: int, number: signal.Signals, *, group: bool = True) -> None:
         pass  # PermissionError: the group holds only ended processes (macOS)
 
 
-def _launch_reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[0].lower() + error.strerror[1:]
-    return str(error)
+def _launch_failure(error: OSError | ValueError, program: str, directory: str) -> LaunchFailed:
+    """The reason in Go's words, which Lambda prints, and a hint where they mislead."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return LaunchFailed(f"fork/exec {program}: {error}")
+    reason = error.strerror[0].lower() + error.strerror[1:]
+    if error.filename == directory != program:
+        return LaunchFailed(f"chdir {directory}: {reason}", in_directory=True)
+    if isinstance(error, FileNotFoundError) and os.path.exists(program):
+        reason += " (the file is there: what its first line names is not)"
+    return LaunchFailed(f"fork/exec {program}: {reason}")
