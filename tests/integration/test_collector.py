@@ -53,10 +53,13 @@ while perf_counter() < until:
 """
 RAISES = """
     def look_up(order):
-        raise LookupError(f"no order {order}")
+        raise KeyError(order)
 
     def handler(event, context):
-        look_up(event["order"])
+        try:
+            look_up(event["order"])
+        except KeyError as error:
+            raise LookupError("no order 17") from error
 """
 HANGS = """
     import signal
@@ -219,7 +222,10 @@ def test_handler_error(collector: Collector, tmp_path: Path) -> None:
     assert {"exception.type": "LookupError", "exception.message": "no order 17"} == event[
         "attributes"
     ]
-    assert f'File "{tmp_path}/app.py", line 3, in look_up' in stack
+    own, cause = stack.split("Caused by ")
+    assert f'File "{tmp_path}/app.py", line 9, in handler' in own
+    assert cause.startswith("KeyError: 17\n")
+    assert f'File "{tmp_path}/app.py", line 3, in look_up' in cause
     assert "lambdascope/runtime" not in stack
     assert "error" == one(spans, "report shop")["attributes"]["lambdascope.response.mode"]
     assert {} == {key: 1 for key, value in one(spans, "init shop")["status"].items() if value}

@@ -161,6 +161,8 @@ def test_import_error(start: Start, recorder: OtlpRecorder, extension: str) -> N
         init = named(recorder.wait_for_spans(3), "init shop")[0]
         assert "Runtime.ImportModuleError" == init["attributes"]["error.type"]
         assert "" == init.get("parentSpanId", "")
+        (event,) = init["events"]
+        assert "import no_such_part" in event["attributes"]["exception.stacktrace"]
 
 
 def test_timeout(start: Start, recorder: OtlpRecorder) -> None:

@@ -95,10 +95,10 @@ class ErrorReport:
         return json_text(body).encode()
 
     def stack_text(self) -> str:
-        """The stack trace as Python prints it, for a span."""
-        lines = self.body["stackTrace"]
-        text = "".join(str(line) for line in lines) if isinstance(lines, list) else ""
-        return f"Traceback (most recent call last):\n{text}{self.name}: {self.message}"
+        """The stack trace as Python prints it and `more_lines`, for a span."""
+        last = f"{self.name}: {self.message}"
+        lines = ["Traceback (most recent call last):", *trace_lines(self.body), last]
+        return _cut("\n".join(lines + more_lines(self.body)), _MAX_TEXT)
 
 
 class _Description:
@@ -170,6 +170,28 @@ class _Stack:
     def innermost(self) -> list[FrameSummary]:
         """The last frames, at most _MAX_CAUSE_FRAMES."""
         return (self.first + self.last)[-_MAX_CAUSE_FRAMES:]
+
+
+def trace_lines(body: dict[str, object]) -> list[str]:
+    """The lines of one exception's stack trace."""
+    trace = body["stackTrace"]
+    elements = trace if isinstance(trace, list) else []
+    return [line for element in elements for line in str(element).splitlines()]
+
+
+def more_lines(body: dict[str, object]) -> list[str]:
+    """What AWS's client leaves out: notes, the chain of causes, the members of a group."""
+    notes = body.get("notes")
+    lines: list[str] = [*notes] if isinstance(notes, list) else []
+    members = body.get("exceptions")
+    others = [("Member", each) for each in members] if isinstance(members, list) else []
+    others.append(("Caused by", body.get("cause")))
+    for relation, other in others:
+        if isinstance(other, dict):
+            lines.append(f"{relation} {other['errorType']}: {other['errorMessage']}")
+            lines += trace_lines(other)
+            lines += more_lines(other)
+    return lines
 
 
 def text_of(value: object) -> str:

@@ -194,34 +194,13 @@ def iso_time_ms(now_ns: int) -> str:
 
 
 def _error_text(report: ErrorReport) -> str:
+    from lambdascope.runtime.faults import more_lines, trace_lines
+
     told = f": {report.message}" if report.message else ""
     heading = f"[ERROR] {report.name}{told}"
-    lines = [heading, "Traceback (most recent call last):", *_trace_lines(report.body)]
-    lines += _more_lines(report.body)
-    return "\n".join(lines)
-
-
-def _more_lines(body: dict[str, object]) -> list[str]:
-    """What AWS's client leaves out: notes, the chain of causes, the members of a group."""
-    lines: list[str] = []
-    notes = body.get("notes")
-    if isinstance(notes, list):
-        lines += notes
-    members = body.get("exceptions")
-    others = [("Member", each) for each in members] if isinstance(members, list) else []
-    others.append(("Caused by", body.get("cause")))
-    for relation, other in others:
-        if isinstance(other, dict):
-            lines.append(f"{relation} {other['errorType']}: {other['errorMessage']}")
-            lines += _trace_lines(other)
-            lines += _more_lines(other)
-    return lines
-
-
-def _trace_lines(body: dict[str, object]) -> list[str]:
-    trace = body["stackTrace"]
-    elements = trace if isinstance(trace, list) else []
-    return [_indented(line) for element in elements for line in str(element).splitlines()]
+    stack = [_indented(line) for line in trace_lines(report.body)]
+    others = [_indented(line) for line in more_lines(report.body)]
+    return "\n".join([heading, "Traceback (most recent call last):", *stack, *others])
 
 
 def _indented(line: str) -> str:

@@ -407,6 +407,32 @@ def test_stack_of_a_span() -> None:
     assert text.endswith("_ = 1 / 0\nZeroDivisionError: division by zero")
 
 
+def test_stack_of_a_span_has_the_causes() -> None:
+    """What led to the failure is often all there is to see: an import error has no stack itself."""
+    fault = Fault(names.FAULT_IMPORT_MODULE, "Unable to import module 'app': no part")
+    fault.add_note("a note")
+    fault.__cause__ = _caught(_divide)
+
+    lines = ErrorReport(fault, "").stack_text().splitlines()
+
+    assert [
+        "Traceback (most recent call last):",
+        "Runtime.ImportModuleError: Unable to import module 'app': no part",
+        "a note",
+        "Caused by ZeroDivisionError: division by zero",
+    ] == lines[:4]
+    assert "    _ = 1 / 0" == lines[-1]
+
+
+def test_stack_of_a_span_is_bounded() -> None:
+    """A chain of long messages does not become a span that no backend takes."""
+    error = cause = ValueError("x" * 100_000)
+    for _ in range(6):
+        cause.__cause__ = cause = ValueError("y" * 100_000)
+
+    assert len(ErrorReport(error, "").stack_text()) < 140_000
+
+
 @pytest.mark.parametrize(
     ("code", "status", "told"),
     [
