@@ -27,7 +27,13 @@ def error(kind, **headers):
     return [status, json.loads(answer)["errorType"]]
 name = {"Lambda_Extension_Name": "probe"}
 good = b'{"events": ["INVOKE"]}'
+def subscribe(**headers):
+    status, _, answer = call("PUT", "/2022-07-01/telemetry", b"{}", **headers)
+    return [status, json.loads(answer)["errorType"]]
+unknown = {"Lambda_Extension_Identifier": "3f0b2c0e-0000-4000-8000-000000000000"}
 seen = [
+    subscribe(),
+    subscribe(**unknown),
     ask(good),
     ask(b"", **name),
     ask(b"[1]", **name),
@@ -37,7 +43,7 @@ seen = [
     ask(b'{"events": ["SHUTDOWN"]}', Lambda_Extension_Name="internal"),
     get(),
     get(Lambda_Extension_Identifier="x"),
-    get(Lambda_Extension_Identifier="3f0b2c0e-0000-4000-8000-000000000000"),
+    get(**unknown),
 ]
 me = register("probe", "INVOKE")
 seen.append(ask(good, **name))
@@ -48,6 +54,8 @@ while True:
 """
     with Stage(tmp_path, probe=probe).ready() as stage:
         expected = [
+            "Extension.MissingExtensionIdentifier",
+            "Extension.UnknownExtensionIdentifier",
             "Extension.InvalidExtensionName",
             "InvalidRequestFormat",
             "InvalidRequestFormat",

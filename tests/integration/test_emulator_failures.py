@@ -582,6 +582,19 @@ def test_shutdown_ends_what_is_under_way(tmp_path: Path) -> None:
         assert "EnvironmentClosed" == type(queued.failed()).__name__
 
 
+def test_a_fault_of_the_emulator_leaves_nobody_waiting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that the emulator cannot work with ends it with one line, and the callers know."""
+    with Stage(tmp_path).configure(timeout_ms="soon") as stage:
+        stage.ready()
+        calls = [stage.invoke_beside(), stage.invoke_beside()]
+        assert ["EnvironmentClosed"] * 2 == [type(call.failed()).__name__ for call in calls]
+        line, end = capsys.readouterr().err.split("\n", 1)
+        assert line.startswith("lambdascope: the emulator failed (TypeError")
+        assert "" == end
+
+
 EMULATOR = """
 import sys
 from lambdascope.emulator.config import FunctionConfig

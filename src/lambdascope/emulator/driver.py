@@ -71,17 +71,19 @@ class Driver:
 
     def run(self) -> None:
         """The whole life."""
+        error = "the execution environment was shut down"
+        job: Job | None = None
         try:
             self._first_init()
             while (job := self._next_job()) is not None:
                 self._serve(job)
                 job.over.set()
             self._stop(self.closing)
-        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave callers waiting
-            text = f"the emulator failed ({type(error).__name__}: {error}); please report this"
-            print(f"lambdascope: {text}", file=sys.stderr)
+        except Exception as bug:  # noqa: BLE001 - a bug of ours must not leave callers waiting
+            error = f"the emulator failed ({type(bug).__name__}: {bug}); please report this"
+            print(f"lambdascope: {error}", file=sys.stderr)
         finally:
-            self._end()
+            self._end(job, error)
 
     def _first_init(self) -> None:
         init = self._initialise(deadline_ns=None)
@@ -171,7 +173,7 @@ class Driver:
             if self.records:
                 self.records[-1].phases.append(phase)
 
-    def _end(self) -> None:
+    def _end(self, under_way: Job | None, error: str) -> None:
         if self.generation is not None:
             self.generation.kill()
         self._host.close()
@@ -179,10 +181,11 @@ class Driver:
             self.closing = self.closing or names.SHUTDOWN_FAILURE
             self.generation = None
             self.init_over = True
-            jobs, self._jobs = self._jobs, collections.deque()
+            jobs = [*self._jobs] if under_way is None else [under_way, *self._jobs]
+            self._jobs.clear()
             self._host.lock.notify_all()
         for job in jobs:
-            job.error = "the execution environment was shut down"
+            job.error = error
             job.over.set()
 
 
