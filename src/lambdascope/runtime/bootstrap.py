@@ -204,8 +204,8 @@ class Runtime:
         said = self._api.post_init_error(message)
         if said:
             self._logs.say(said)
-        self._init.ended_ns = monotonic_ns()
         self._connect()
+        self._init.ended_ns = monotonic_ns()
         self._telemetry.init_failed(report)
         return status
 

@@ -47,12 +47,21 @@ def init_spans(
     return [root, *children, *_import_spans(init, clock, root, children)]
 
 
-def late_imports(init: InitPhase, clock: Clock, invoke: Span) -> list[Span]:
-    """Imports that the first invocation did, under its span."""
+def late_imports(
+    init: InitPhase, clock: Clock, invoke: Span, report: Span | None = None
+) -> list[Span]:
+    """Imports that the first invocation did, under its span; those that its answer needed under
+    `report`.
+    """
     if init.imports is None:
         return []
     late = [r for r in init.imports.records if r.start_ns >= init.ended_ns]
-    return _import_tree(clock, late, lambda _: invoke)
+
+    def around(record: ImportRecord) -> Span:
+        is_after = record.start_ns + clock.offset_ns >= invoke.end_ns
+        return report if is_after and report is not None else invoke
+
+    return _import_tree(clock, late, around)
 
 
 def _import_spans(init: InitPhase, clock: Clock, root: Span, parts: list[Span]) -> list[Span]:

@@ -16,6 +16,7 @@ from lambdascope import __version__
 from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.runtime.healthy_spans import HealthySpans, fits
 from lambdascope.runtime.init_spans import init_spans, late_imports
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire.names import INIT_ON_DEMAND
@@ -49,16 +50,29 @@ class Phases:
             scope_version=__version__,
             schema_url=names.SCHEMA_URL,
         )
+        self._healthy = HealthySpans(self._encoder, self._name, clock.offset_ns)
 
     def finished(self, times: InvokeTimes, error: ErrorReport | None) -> tuple[bytes, int]:
         """The OTLP body of an invocation that has been reported, and its number of spans."""
         parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        if error is None and self._init is None and fits(times, parent):
+            return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
-        spans = [invoke, self._report_span(times, invoke, failed=error is not None)]
+        report = self._report_span(times, invoke, failed=error is not None)
+        spans = [invoke, report]
         if self._init is not None:
-            spans += self._first_spans(self._init, invoke, times)
+            spans += self._first_spans(self._init, times, invoke=invoke, report=report)
             self._init = None
         return self._encoder.encode(spans), len(spans)
+
+    def _healthy_body(self, times: InvokeTimes, parent: TraceParent) -> bytes:
+        remaining_ms = (_left_ms(times, times.entered_ns), _left_ms(times, times.returned_ns))
+        arn = times.invocation.invoked_function_arn
+        shared = (
+            self._about_invocation(arn, times.trigger, is_cold=False),
+            self._about_report(names.RESPONSE_MODE_BUFFERED, times.status_code),
+        )
+        return self._healthy.encode(times, parent, remaining_ms, shared)
 
     def cut_short(self, times: InvokeTimes, error_type: str, message: str) -> tuple[bytes, int]:
         """The OTLP body of an invocation whose handler has not returned."""
@@ -70,7 +84,7 @@ class Phases:
         span.attributes[names.ERROR_TYPE] = error_type
         spans = [span]
         if self._init is not None:
-            spans += self._first_spans(self._init, span, times)
+            spans += self._first_spans(self._init, times, invoke=span)
             self._init = None
         return self._encoder.encode(spans), len(spans)
 
@@ -132,7 +146,9 @@ class Phases:
             encoded=self._about_report(mode, times.status_code),
         )
 
-    def _first_spans(self, init: InitPhase, invoke: Span, times: InvokeTimes) -> list[Span]:
+    def _first_spans(
+        self, init: InitPhase, times: InvokeTimes, *, invoke: Span, report: Span | None = None
+    ) -> list[Span]:
         """Init and its parts, and what the first invocation imported."""
         waited_ns = times.received_ns - init.ended_ns
         if self._config.init_type == INIT_ON_DEMAND and waited_ns < _PROACTIVE_NS:
@@ -141,7 +157,7 @@ class Phases:
         else:
             spans = init_spans(init, self._clock, trace_id=urandom(16), parent_span_id=b"")
             invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
-        return spans + late_imports(init, self._clock, invoke)
+        return spans + late_imports(init, self._clock, invoke, report)
 
     def _about_invocation(self, arn: str, trigger: str, *, is_cold: bool) -> bytes:
         key = (arn, trigger, is_cold)

@@ -116,6 +116,18 @@ def test_lazy_imports_belong_to_the_invocation() -> None:
     )
 
 
+def test_imports_for_the_answer_belong_to_the_report() -> None:
+    """What was imported after the handler's return is not the handler's."""
+    clock = Clock()
+    init = _init(time.monotonic_ns())
+    invoke, report = init_spans(init, clock, trace_id=TRACE_ID, parent_span_id=b"")[:2]
+    invoke.end_ns = init.ended_ns + clock.offset_ns
+
+    (late,) = late_imports(init, clock, invoke, report)
+
+    assert report.span_id == late.parent_span_id
+
+
 def test_without_timed_imports() -> None:
     """With the timing of imports switched off there are the parts alone."""
     clock = Clock()
