@@ -8,7 +8,7 @@ Must not know where the bytes go. Source: opentelemetry-proto 1.11, trace.proto.
 
 from __future__ import annotations
 
-from lambdascope.otlp.attributes import AttributeWriter
+from lambdascope.otlp.attributes import AttributeWriter, key_field
 from lambdascope.otlp.protobuf import (
     bytes_field,
     fixed32,
@@ -20,7 +20,7 @@ from lambdascope.otlp.protobuf import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from lambdascope.otlp.model import Event, Link, Span
 
@@ -52,17 +52,24 @@ class TraceEncoder:
         Never raises on the values of attributes or on text that UTF-8 cannot hold. A time out of
         range becomes the nearest in range.
         """
-        chunks = [self._scope]
-        for span in spans:
-            body = self._span(span)
-            chunks += b"\x12", varint(len(body)), body
-        if len(chunks) == 1:
+        return self.wrap([self._span(span) for span in spans])
+
+    def wrap(self, spans: Collection[bytes]) -> bytes:
+        """Return the request's body for spans that are encoded already."""
+        if not spans:
             return b""
+        chunks = [self._scope]
+        for body in spans:
+            chunks += b"\x12", varint(len(body)), body
         chunks.append(self._schema_url)
         scope_spans = b"".join(chunks)
         return length_field(
             b"\x0a", self._resource + length_field(b"\x12", scope_spans) + self._schema_url
         )
+
+    def attribute_head(self, key: str) -> bytes:
+        """Return what an attribute with this key starts with, up to the tag of its value."""
+        return key_field(key) + b"\x12"
 
     def attributes(self, attributes: Mapping[str, object]) -> bytes:
         """Return attributes in the form that `Span.encoded` takes."""
