@@ -108,9 +108,12 @@ class Connection:
     def close(self) -> None:
         """Close; the next use opens a new socket."""
         self._awaiting = False
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        sock, self._socket = self._socket, None
+        if sock is not None:
+            try:
+                sock.close()
+            except OSError:
+                pass  # the function closed the descriptor, as with os.closerange
 
     def send(self, data: bytes, *, timeout: float | None = None) -> None:
         """Send all of a request. Raises ConnectionLost; the connection is then closed.
