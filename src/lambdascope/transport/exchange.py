@@ -94,7 +94,7 @@ class Exchange:
     ) -> None:
         """Answer in chunks, each sent at once. Raises PeerGone, or what `pieces` raises.
 
-        When `pieces` raises, the connection ends, so that the peer sees an unfinished body.
+        When `pieces` raises, let it pass: the connection then ends, inside the body.
         """
         self._claim()
         reason = http1.REASONS.get(status, "Unknown")
@@ -102,11 +102,9 @@ class Exchange:
         self.send_raw(http1.encode_chunked_head(start, self._with_connection(headers)))
         if self.method == "HEAD":
             return
-        keep_alive, self.keep_alive = self.keep_alive, False
         for piece in pieces:
             self.send_raw(http1.encode_chunk(piece))
         self.send_raw(http1.encode_last_chunk())
-        self.keep_alive = keep_alive
 
     def send_raw(self, data: bytes) -> None:
         """Bytes to the peer. Raises PeerGone."""

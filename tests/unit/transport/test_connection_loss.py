@@ -126,6 +126,23 @@ def test_the_budget_is_for_the_whole_answer(
         assert not link.is_open
 
 
+def test_the_budget_is_for_sending_and_receiving_together(connect: Connect) -> None:
+    """A peer that takes long to read has less time left to answer."""
+
+    def script(peer: Peer) -> None:
+        peer.over.wait(1.0)  # the client's buffer is full meanwhile
+        left = len(HUGE)
+        while left:
+            left -= len(peer.sock.recv(1_048_576))
+        peer.wait()
+
+    with ByteServer(script) as server:
+        started = time.monotonic()
+        with pytest.raises(ConnectionLost, match=r"no whole answer within 1\.5 s"):
+            connect(server).exchange(HUGE, timeout=1.5)
+        assert time.monotonic() - started < 2.4
+
+
 class AlwaysReady:
     """A socket that never runs dry: it has the same bytes at every read."""
 

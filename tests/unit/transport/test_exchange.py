@@ -9,7 +9,7 @@ import pytest
 
 from lambdascope.transport.listener import Exchange, PeerGone
 from lambdascope.wire import http1
-from lambdascope.wire.errors import LocalProtocolError
+from lambdascope.wire.errors import LocalProtocolError, RemoteProtocolError
 from listener_kit import GET, LIMIT, PATIENCE_S, Raw, Serve, post
 from pieces import parse
 
@@ -60,18 +60,20 @@ def test_chunked_answers(serve: Serve) -> None:
     assert (answer.status, answer.headers["x"], answer.body) == (200, "y", b"first second")
 
 
-def test_a_chunked_answer_that_fails_midway(serve: Serve) -> None:
+@pytest.mark.parametrize("failure", [PeerGone("elsewhere"), RemoteProtocolError("elsewhere")])
+def test_a_chunked_answer_that_fails_midway(serve: Serve, failure: Exception) -> None:
     """The client sees an unfinished body, because the connection ends."""
 
     def pieces() -> Iterator[bytes]:
         yield b"first"
-        raise PeerGone("where the pieces come from")
+        raise failure
 
     with Raw(serve(lambda exchange: exchange.respond_chunked(200, (), pieces()))) as raw:
-        raw.send(GET)
+        raw.send(GET + GET)
         data = b""
         while piece := raw.sock.recv(65_536):
             data += piece
+    assert data.count(b"HTTP/1.1") == 1
     assert data.endswith(b"5\r\nfirst\r\n")
 
 
