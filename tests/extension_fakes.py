@@ -285,6 +285,7 @@ class ExtensionProcess:
     ) -> None:
         self.handoff_file = folder / "handoff-directory" / "handoff"
         self.lines: list[str] = []
+        self._senders: list[Sender] = []
         self._until = Until()
         environment = {
             "PATH": os.environ.get("PATH", ""),
@@ -309,6 +310,8 @@ class ExtensionProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for sender in self._senders:
+            sender.close()
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -340,6 +343,21 @@ class ExtensionProcess:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
         self._process.send_signal(number)
+
+    def runtime(self) -> Sender:
+        """Our runtime, which has found the extension and said hello."""
+        sender = self.sender(*self.rendezvous())
+        assert sender.hello() == 200
+        return sender
+
+    def sender(self, port: int, token: str | None = None) -> Sender:
+        """A sender that is closed with the process."""
+        self._senders.append(Sender(port, token))
+        return self._senders[-1]
+
+    def anybody(self) -> Sender:
+        """A sender that knows the port and has no token."""
+        return self.sender(self.rendezvous()[0])
 
     def rendezvous(self) -> tuple[int, str]:
         """Port and token from the rendezvous file."""

@@ -134,6 +134,11 @@ class Buffer:
                 oldest = min(oldest or received, received)
         return size, oldest
 
+    def waiting_signals(self) -> set[str]:
+        """The signals of which something could be taken."""
+        fresh = {signal for signal, _ in self._fresh}
+        return fresh | {batch.signal for batch in self._returned}
+
     def take(self, skip: Container[str] = ()) -> Batch | None:
         """The next batch of a signal that is not in `skip`; None when there is none."""
         for index, batch in enumerate(self._returned):

@@ -123,6 +123,19 @@ def decide(moment: str, state: State, hold_s: float) -> Decision:
     return Decision(PARALLEL, min(left, _hold_for_rest(state, hold_s))) if due else Decision(DEFER)
 
 
+def is_quiet(now: float, last_flush: float | None, pending_bytes: int) -> bool:
+    """Whether nothing is due beside a handler, seen from two numbers that are always at hand.
+
+    For an environment where nothing fails and the end of an invocation is known: then `decide`
+    could only say DEFER at AT_INVOKE and RUNNING. It spares busy invocations the whole question.
+    """
+    return (
+        last_flush is not None
+        and now - last_flush < INTERVAL_S
+        and pending_bytes < MAX_PENDING_BYTES
+    )
+
+
 def flushes_at_end(invocations: int, arrivals: Sequence[float]) -> bool:
     """Whether invocations are so few or so rare that each is flushed at its end.
 

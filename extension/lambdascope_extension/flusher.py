@@ -7,6 +7,7 @@ when it began. All times are monotonic seconds; nothing here blocks.
 
 from __future__ import annotations
 
+from lambdascope_extension import flush_policy as policy
 from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, Result
 from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, Exporter, Job
 from lambdascope_extension.flush_policy import State, hold_for_end
@@ -60,6 +61,12 @@ class Flusher:
         """Whether there is anything that is not exported or dropped."""
         return self._buffer.held_bytes > 0
 
+    def is_quiet(self, now: float) -> bool:
+        """Whether the flush policy would find nothing due beside a handler."""
+        return not self._is_failing and policy.is_quiet(
+            now, self.last_flush, self._buffer.held_bytes
+        )
+
     @property
     def is_sending(self) -> bool:
         """Whether a request may be under way to the collector."""
@@ -82,8 +89,8 @@ class Flusher:
         state.last_flush = self.last_flush
         state.latency = self._latency
         if self._is_failing:
-            asked = [health for signal, health in self._health.items() if signal not in waiting]
-            state.failures = min([health.failures for health in asked], default=0)
+            asked = self._buffer.waiting_signals() - waiting
+            state.failures = min([self._health[signal].failures for signal in asked], default=0)
         return state
 
     def after_thaw(self) -> None:

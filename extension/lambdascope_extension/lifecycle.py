@@ -215,7 +215,7 @@ class Lifecycle:
 
     def _flush_beside(self, moment: str, now: float) -> None:
         """Start an export beside the handler, if the policy wants one."""
-        if self._flusher.is_sending:
+        if self._flusher.is_sending or self._is_quiet(now):
             return
         decision = policy.decide(moment, self._state(now), self._flusher.hold_s)
         if decision.action == policy.PARALLEL:
@@ -224,12 +224,18 @@ class Lifecycle:
 
     def _flush_at_end(self, now: float) -> None:
         """The invocation is over and nothing is in flight: hold for an export, or ask for next."""
+        if self._is_quiet(now) and not policy.flushes_at_end(self._invocations, self._arrivals):
+            self._ask_next()
+            return
         decision = policy.decide(policy.AT_END, self._state(now), self._flusher.hold_s)
         if decision.action == policy.END:
             self._hold(now + decision.budget_s, is_last=True)
             self._flusher.begin(now, self._until)
         else:
             self._ask_next()
+
+    def _is_quiet(self, now: float) -> bool:
+        return self._ends.ends_are_known and self._flusher.is_quiet(now)
 
     def _hold(self, until: float, *, is_last: bool) -> None:
         self.phase = HOLDING

@@ -164,9 +164,10 @@ def retry_after(text: str) -> float:
 def explain(error: BaseException, *, port: int) -> tuple[str, str]:
     """Why an export failed and what to do, without any text that a peer or a URL put there."""
     root = _root(error)
-    if isinstance(root, HTTPException):
-        is_closed = isinstance(root, RemoteDisconnected)
-        reason = "closed without an answer" if is_closed else "the answer is not HTTP"
+    if isinstance(root, (HTTPException, ConnectionResetError, BrokenPipeError)):
+        # RemoteDisconnected is both a reset and an HTTPException.
+        is_garbage = isinstance(root, HTTPException) and not isinstance(root, RemoteDisconnected)
+        reason = "the answer is not HTTP" if is_garbage else "closed without an answer"
         if port == _GRPC_PORT:
             return reason, f"{_GRPC_PORT} is the gRPC port: use the HTTP port, 4318"
         return reason, "check that OTEL_EXPORTER_OTLP_ENDPOINT names an OTLP/HTTP receiver"

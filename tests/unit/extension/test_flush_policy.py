@@ -196,3 +196,38 @@ def test_steady_traffic() -> None:
     beside = [one for one, action in actions if action == policy.PARALLEL]
     assert [1, 2, 3, 4, 5] == ends
     assert {40} == {later - sooner for sooner, later in pairwise(beside)}
+
+
+@given(
+    moment=st.sampled_from([policy.AT_INVOKE, policy.RUNNING]),
+    since_flush=st.one_of(st.none(), st.floats(0, 20)),
+    waits_since_flush=st.floats(0, 1),
+    pending_bytes=st.integers(1, 2 * policy.MAX_PENDING_BYTES),
+    invocations=st.integers(1, 50),
+    gap_s=st.floats(0.001, 60),
+)
+def test_quiet_means_that_nothing_is_due(
+    moment: str,
+    since_flush: float | None,
+    waits_since_flush: float,
+    pending_bytes: int,
+    invocations: int,
+    gap_s: float,
+) -> None:
+    """The short question never spares an export that the long one would start."""
+    now = 1000.0
+    last_flush = None if since_flush is None else now - since_flush
+    # What was there at the last flush has left with it.
+    oldest = now - 30 if last_flush is None else last_flush + waits_since_flush * (now - last_flush)
+    made = State(
+        now=now,
+        deadline=now + 10,
+        pending_bytes=pending_bytes,
+        oldest=oldest,
+        invocations=invocations,
+        arrivals=[now - gap_s * back for back in range(min(invocations, 8), -1, -1)],
+    )
+    made.last_flush = last_flush
+
+    if policy.is_quiet(now, last_flush, pending_bytes):
+        assert policy.DEFER == decide(moment, made, 0.5).action
