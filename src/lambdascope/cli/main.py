@@ -34,12 +34,12 @@ class Terminated(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
 def run(argv: Sequence[str]) -> int:
     """Run a command; its exit code."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         return _command(argv)
     except CommandError as error:

@@ -7,9 +7,9 @@ standard output, so that a script can read it; log lines and everything else go 
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from lambdascope.cli.errors import EXIT_OK, CommandError
@@ -23,6 +23,7 @@ from lambdascope.emulator.invoke import InvokeEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import FrameType
 
     from lambdascope.cli.arguments import Options
     from lambdascope.emulator.config import FunctionConfig
@@ -34,7 +35,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
     function = function_from(options, environ)
     terminal = terminal_for(sys.stderr, environ)
     log = LiveLog(sys.stderr, terminal, shown=not options.quiet, with_reports=True)
-    ended = _end_of_the_command()
+    end = _End()
     with Session(function, environ, on_log=log.write) as session:
         endpoint = _bind(session.environment, options.port)
         try:
@@ -47,7 +48,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
                     print(terminal.paint("bold", line), file=sys.stderr)
                 print(_example(endpoint.url, function.config), file=sys.stderr)
             print(endpoint.url, flush=True)
-            ended.wait()
+            end.wait()
         finally:
             endpoint.close()
     return EXIT_OK
@@ -73,9 +74,24 @@ def _example(url: str, config: FunctionConfig) -> str:
     )
 
 
-def _end_of_the_command() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM, both of which are the ordinary end of this command."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    return ended
+class _End:
+    """Ctrl-C and SIGTERM, both of which are the ordinary end of this command.
+
+    The interpreter writes a byte into a pipe for each, whichever thread it reaches. A handler that
+    sets an Event could find the main thread holding the lock of that very Event.
+    """
+
+    def __init__(self) -> None:
+        self._read, write = os.pipe()
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _ignore)
+
+    def wait(self) -> None:
+        """Until one of them has arrived, be it before this call."""
+        os.read(self._read, 1)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """The byte in the pipe is what counts."""

@@ -60,7 +60,7 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
             phase_row(
                 INIT,
                 phase,
-                "again, inside the invocation" if again else "cold",
+                "again, in invoke" if again else "cold",
                 depth=0,
                 note="" if again else f"limit {INIT_TIMEOUT_MS // 1000} s",
             )

@@ -161,7 +161,7 @@ def test_an_init_inside_the_invocation_is_named_so():
     inits = [row for row in rows_of(record, [], handler="h") if row.phase == "INIT"]
     assert [(row.label, row.note, row.failed) for row in inits] == [
         ("cold", "E", True),
-        ("again, inside the invocation", "", False),
+        ("again, in invoke", "", False),
     ]
 
 
