@@ -239,7 +239,7 @@ class RuntimeProcess:
             "LAMBDASCOPE_HANDOFF_FILE": str(folder / "handoff"),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lambdascope", handler],
+            [sys.executable, "-m", "lambdascope", *([handler] if handler else [])],
             cwd=folder,
             env=clean | known | environ,
             stdin=subprocess.DEVNULL,

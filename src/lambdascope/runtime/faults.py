@@ -9,6 +9,8 @@ inside, because healthy invocations do not need them.
 
 from __future__ import annotations
 
+from _json import encode_basestring_ascii as _quoted
+
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
@@ -199,15 +201,20 @@ def text_of(value: object) -> str:
     try:
         # A subclass of str that __str__ returned is no plain text yet.
         return str.__str__(str(value))
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<{type(value).__name__} whose text raised {type(broken).__name__}>"
 
 
 def json_text(fields: dict[str, object]) -> str:
     """JSON, ASCII only; what JSON does not know is written as text."""
-    import json
+    try:
+        import json
 
-    return json.dumps(fields, default=text_of)
+        return json.dumps(fields, default=text_of)
+    except Exception:  # noqa: BLE001 - no memory or no stack left: then the texts alone
+        texts = [(key, value) for key, value in fields.items() if isinstance(value, str)]
+        pairs = [f"{_quoted(key)}: {_quoted(value)}" for key, value in texts]
+        return f"{{{', '.join(pairs)}}}"
 
 
 def function_error_type(class_name: str) -> str:

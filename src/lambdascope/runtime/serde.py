@@ -59,8 +59,10 @@ def decode_event(body: bytes, content_type: str) -> object:
             value, end = _scan(bare, 0)
             if end == len(bare):
                 return value
-        except StopIteration:
-            pass  # no JSON, or a byte order mark before it: the full decoder tells which
+        except (ValueError, StopIteration, SystemError):
+            # Bad JSON, or a byte order mark before it: the full decoder tells which. SystemError,
+            # because the C scanner cannot make its exception while `json` is not loaded.
+            pass
         import json
 
         return json.loads(text.removeprefix(_BYTE_ORDER_MARK), parse_constant=_refuse_constant)

@@ -1,0 +1,232 @@
+"""A limit for a block of code: `with budget(...)` and `async with budget(...)`.
+
+The rule is one for both: a block is left before the end of its budget, or by an exception. What
+differs is how code that overruns is stopped: a task is cancelled by its event loop, a thread is
+interrupted by the watchdog. `__exit__` is where an interrupt must be kept from the code behind the
+block; the order of its statements matters, each comment says why.
+"""
+
+from __future__ import annotations
+
+from _thread import _local, get_ident
+from sys import _getframe
+from time import monotonic, sleep
+
+from lambdascope.runtime.deadline import (
+    DEFAULT_RESERVE,
+    INFINITE,
+    BudgetInterrupt,
+    DeadlineExceeded,
+    check_reserve,
+    current_deadline,
+)
+from lambdascope.runtime.interrupt import (
+    Interrupter,
+    begins_unlooked,
+    check_not_suspendable,
+)
+from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, watchdog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import Timeout
+    from types import TracebackType
+
+    from lambdascope.runtime.deadline import Deadline
+
+_POLL_S = 0.0001
+
+
+class _Blocks(_local):
+    """The innermost synchronous block of each thread."""
+
+    top: Budget | None = None
+
+
+class Budget(Alarm):
+    """The time until a deadline less a reserve, for one block. Made by `budget`."""
+
+    __slots__ = ("_entered", "_fired", "_known", "_outer", "_reserve", "_thread", "_timeout")
+
+    _timeout: Timeout
+
+    def __init__(self, deadline: Deadline, *, reserve: float = DEFAULT_RESERVE) -> None:
+        check_reserve(reserve)
+        super().__init__(deadline.at - reserve, deadline.owner)
+        self._reserve = reserve
+        self._entered = False
+        self._fired = False
+        self._outer: Budget | None = None
+        self._known = 0
+        self._thread = 0
+
+    def remaining(self) -> float:
+        """Seconds left in this budget; 0.0 afterwards."""
+        left = self.at - monotonic()
+        return left if left > 0 else 0.0
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is used up."""
+        return monotonic() >= self.at
+
+    # --- synchronous --------------------------------------------------------------------------
+
+    def __enter__(self) -> Budget:
+        check_not_suspendable(_getframe(1))
+        self._enter()
+        if not _interrupter.ready:
+            _interrupter.prepare()
+        self._thread = get_ident()
+        self._outer = outer = _blocks.top
+        if outer is not None:
+            self._known = outer.count_fired()
+        try:
+            _blocks.top = self
+            if _interrupter.able:
+                watchdog.watch(self)
+        except BaseException as error:
+            # Out of an interrupt or a signal handler; nothing is called between there and here.
+            self.__exit__(None, error, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # No interrupt can be raised before the first call, see `begins_unlooked`. So the claim is
+        # taken whatever comes: from then on the watchdog either never rings this budget, or has
+        # rung it already.
+        _blocks.top = self._outer
+        try:
+            if self.claim.setdefault(0, LEFT) is LEFT:
+                watchdog.drop(self)
+                if exc is None and monotonic() >= self.at:
+                    raise self._exceeded()
+                return
+            caught = self._settle()
+        except BaseException as late:
+            if self.claim[0] is LEFT:
+                raise  # it is not ours: of an outer block, or of a signal handler
+            self._settle()
+            if not isinstance(late, BudgetInterrupt):
+                raise
+            caught = True
+        self._end(exc, caught=caught)
+
+    def _settle(self) -> bool:
+        """Wait until our interrupt was raised; whether it was in here, as it may be until then.
+
+        No lock is waited for: an interrupt that arrives when it is taken would leave it locked.
+        """
+        try:
+            while not self._fired:
+                sleep(_POLL_S)
+            _look()
+        except BudgetInterrupt:
+            self._settle()
+            return True
+        except BaseException:
+            self._settle()  # a signal handler came first
+            raise
+        return False
+
+    def _end(self, exc: BaseException | None, *, caught: bool) -> None:
+        """How a block ends that the watchdog has interrupted."""
+        interrupted = isinstance(exc, BudgetInterrupt)
+        if self._outer is not None and self._outer.count_rung() > self._known:
+            # An outer block has run out meanwhile. There is one interrupt for both, and it goes on.
+            if interrupted:
+                return
+            if caught:
+                raise BudgetInterrupt
+        if exc is None or interrupted:
+            where = exc.__traceback__ if exc is not None else None
+            raise self._exceeded().with_traceback(where) from None
+
+    def count_fired(self) -> int:
+        """How many of this block and those around it have been interrupted."""
+        around = self._outer.count_fired() if self._outer is not None else 0
+        return around + self._fired
+
+    def count_rung(self) -> int:
+        """The same, with those that are just about to be interrupted."""
+        around = self._outer.count_rung() if self._outer is not None else 0
+        return around + (self.claim.get(0) is RUNG)
+
+    def ring(self) -> None:
+        """Interrupt the thread of the block. Called by the watchdog, which has the claim."""
+        try:
+            _interrupter.interrupt(self._thread)
+        finally:
+            self._fired = True
+
+    def abandon(self) -> None:
+        """The thread of the watchdog is gone: nobody is to wait for it."""
+        self._fired = True
+
+    # --- asynchronous -------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Budget:
+        from asyncio import timeout
+
+        self._enter()
+        left = self.at - monotonic()
+        self._timeout = timeout(None if left == INFINITE else left)
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(exc_type, exc, traceback)
+        except TimeoutError:
+            # It raises this only in place of a cancellation of its own.
+            where = exc.__traceback__ if exc is not None else None
+            raise self._exceeded().with_traceback(where) from None
+        if exc is None and monotonic() >= self.at:
+            raise self._exceeded()
+
+    # --- both ---------------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("a budget is for one block: make another one")
+        self._entered = True
+        if monotonic() >= self.at:
+            raise self._exceeded()
+
+    def _exceeded(self) -> DeadlineExceeded:
+        left = self.at + self._reserve - monotonic()
+        return DeadlineExceeded(
+            f"the budget is used up: {left if left > 0 else 0.0:.3f} s are left until the deadline,"
+            f" {self._reserve:.3f} s were to be kept"
+        )
+
+
+def budget(reserve: float = DEFAULT_RESERVE, *, deadline: Deadline | None = None) -> Budget:
+    """A limit for a block: `with budget():` or `async with budget():`.
+
+    `reserve` is in seconds, kept back from the deadline, by default that of the invocation that is
+    running. Raises DeadlineExceeded (a TimeoutError) when the time is used up: at once if it is
+    before the block, else at the end of the block, which is cut short. Without a deadline there is
+    no limit.
+    """
+    return Budget(current_deadline() if deadline is None else deadline, reserve=reserve)
+
+
+def _look() -> None:
+    """Nothing; but when a Python function begins, the interpreter looks for interrupts."""
+
+
+_blocks = _Blocks()
+# Where a block cannot be left safely nothing is interrupted: it ends late, by the same rule.
+_guarded = [begins_unlooked(f) for f in (Budget.__exit__, Budget._settle)]
+_interrupter = Interrupter(safe=all(_guarded))
