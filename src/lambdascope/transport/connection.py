@@ -312,12 +312,12 @@ def _allow(sock: socket, deadline: float | None) -> None:
 
 def _is_stale(sock: socket) -> bool:
     """Whether an idle connection was closed, or has bytes that nobody asked for."""
-    # With a time-out Python would wait for it before it looks.
-    _allow(sock, None)
     try:
+        # With a time-out Python would wait for it before it looks.
+        _allow(sock, None)
         sock.recv(1, MSG_PEEK | MSG_DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
-        pass  # reset: as good as closed
+        pass  # reset, or its descriptor was closed: as good as closed by the peer
     return True

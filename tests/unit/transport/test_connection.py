@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from typing import TYPE_CHECKING
@@ -95,6 +96,18 @@ def test_closed_while_idle(connect: Connect, ending: Callable[[Peer], None]) -> 
         link.exchange(REQUEST, timeout=SOON_S)
         wait_until_readable(link)
         assert link.exchange(REQUEST)[1] == b"hello"
+
+
+@pytest.mark.parametrize("timeout", [None, SOON_S])
+def test_a_descriptor_that_somebody_else_closed(connect: Connect, timeout: float | None) -> None:
+    """A function may close all descriptors of its process; the next request opens another one."""
+    with ByteServer(keeps_answering(ANSWER), answers(ANSWER)) as server:
+        link = connect(server)
+        link.exchange(REQUEST, timeout=timeout)
+        assert link._socket is not None
+        os.close(link._socket.fileno())
+        server.over.set()  # the first script ends, and the second one is next
+        assert link.exchange(REQUEST, timeout=timeout)[1] == b"hello"
 
 
 def test_trust(connect: Connect) -> None:
