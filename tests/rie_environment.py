@@ -1,19 +1,14 @@
 """Runs AWS's Runtime Interface Emulator around our runtime and our extension, and leaves no trace.
 
-The emulator starts what lies in /opt/extensions, which is fixed in its binary. So it runs in a
-mount namespace of its own, in which a folder of the test is bound over /opt (what the host has in
-/opt stays visible there), and in a process namespace of its own, so that nothing it started can
-outlive it. Where namespaces are not permitted, `require_namespaces` skips or fails the test.
+It runs in a private root (private_root.py), because /opt/extensions is fixed in its binary.
 """
 
 from __future__ import annotations
 
-import functools
 import http.client
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,38 +18,23 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import pytest
+from private_root import PrivateRoot, require_namespaces, require_root
 
-ROOT = Path(__file__).resolve().parent.parent
-STUB = ROOT / "extension" / "bin" / "lambdascope"
-PACKAGES = (
-    ROOT / "src" / "lambdascope",
-    ROOT / "extension" / "lambdascope_extension",
-)
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 
-# How the extension lies in /opt.
-LINKED = "linked"  # /opt/extensions/lambdascope is a link into the repository
-LAYER = "layer"  # copies: /opt/extensions/lambdascope and the packages in /opt/python
+# How our extension lies in /opt.
+LINKED = "linked"  # a link into the repository
+LAYER = "layer"  # as a layer has it, with Lambda's own Python in /var/lang
 ABSENT = "absent"
 
 HANDLER = "app.handler"
 OWN_RUNTIME = ("python3", "-m", "lambdascope")
+LAYER_RUNTIME = ("/var/lang/bin/python3", "-m", "lambdascope")
 
 _START_S = 10.0
 _INVOKE_S = 20.0
 _STOP_S = 10.0
 _RETRY_S = 0.005
-_NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child")
-_AS_ROOT_OF_ITS_OWN = ("--user", "--map-root-user")
-# $1 is what becomes /opt; up to "--" follow the entries of the host's /opt, then the command.
-_BIND = """
-stage=$1; shift
-while [ "$1" != -- ]; do mount --rbind "/opt/$1" "$stage/$1" || exit 97; shift; done
-shift
-mount --rbind "$stage" /opt || exit 97
-exec "$@"
-"""
 
 
 class Answer(NamedTuple):
@@ -65,43 +45,13 @@ class Answer(NamedTuple):
     headers: dict[str, str]
 
 
-@functools.cache
-def namespace_command() -> tuple[str, ...]:
-    """The command that runs another one in namespaces of its own; empty when none is permitted."""
-    if shutil.which("unshare") is None:
-        return ()
-    for flags in (_NAMESPACES, (*_AS_ROOT_OF_ITS_OWN, *_NAMESPACES)):
-        command = ("unshare", *flags)
-        probe = [*command, "mount", "--rbind", "/opt", "/opt"]
-        if subprocess.run(probe, capture_output=True, timeout=10).returncode == 0:
-            return command
-    return ()
-
-
-def require_namespaces() -> None:
-    """Skip the test, or fail it where a left-out real part is a failure."""
-    if namespace_command():
-        return
-    reason = "mount and process namespaces are not permitted here (as root or with `unshare -r`)"
-    if os.environ.get("LAMBDASCOPE_REQUIRE_PEERS") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class RieEnvironment:
     """The emulator from `__enter__` to `stop` or `__exit__`, with `folder` as the test's own.
 
     `folder / "task"`, which the test makes, holds the function `app.handler`. `variables` go to the
-    runtime and to the extension.
+    runtime and to the extension. With `managed` the emulator is that of Lambda Managed Instances:
+    no INVOKE events, a Telemetry API that works, and processes of another user, who sees nothing of
+    this machine but what anybody may read and the layer.
     """
 
     def __init__(
@@ -111,22 +61,35 @@ class RieEnvironment:
         *,
         runtime: tuple[str, ...] = OWN_RUNTIME,
         extension: str = LINKED,
+        managed: bool = False,
         variables: dict[str, str] | None = None,
     ) -> None:
-        self.folder = folder
         self.task = folder / "task"
-        self.handoff_file = folder / "handoff"
+        # Everybody may read and write what is bound over /opt.
+        self.handoff_file = Path("/opt/handoff/file") if managed else folder / "handoff"
+        self.variables = variables or {}
+        self._folder = folder
         self._log = folder / "rie.log"
         self._binary = binary
         self._runtime = runtime
         self._extension = extension
-        self.variables = variables or {}
+        self._managed = managed
         self._port = 0
         self._popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         require_namespaces()
-        stage, kept = self._stage()
+        root = PrivateRoot(self._folder)
+        if self._extension == LINKED:
+            root.link_extension()
+        elif self._extension == LAYER:
+            root.install_layer()
+            self.variables["PYTHONPATH"] = "/opt/python"
+        runtime = (*self._runtime, HANDLER)
+        if self._managed:
+            require_root()
+            self._prepare_managed(root, runtime)
+            runtime = ()
         self._port, api_port = free_ports(2)
         # Its defaults are fixed ports on all interfaces: both addresses are given, always.
         emulator = (
@@ -136,10 +99,9 @@ class RieEnvironment:
             "--runtime-api-address",
             f"127.0.0.1:{api_port}",
         )
-        bind = ("sh", "-c", _BIND, "sh", str(stage), *kept, "--")
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(
-                [*namespace_command(), *bind, *emulator, *self._runtime, HANDLER],
+                root.command(*emulator, *runtime),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -183,6 +145,17 @@ class RieEnvironment:
         """What the emulator, the runtime and the extension have printed so far."""
         return self._log.read_text(errors="replace")
 
+    def _prepare_managed(self, root: PrivateRoot, runtime: tuple[str, ...]) -> None:
+        """This mode takes no command line, and insists on /var/task."""
+        bootstrap = root.opt / "bootstrap"
+        bootstrap.write_text(f"#!/bin/sh\ncd /var/task\nexec {' '.join(runtime)}\n")
+        bootstrap.chmod(0o755)
+        root.bind(self.task, root.var / "task")
+        handoff = root.opt / "handoff"
+        handoff.mkdir()
+        handoff.chmod(0o777)
+        self.variables |= {"AWS_LAMBDA_MAX_CONCURRENCY": "2", "LAMBDA_TASK_ROOT": "/var/task"}
+
     def _signal(self, number: signal.Signals) -> None:
         """To the emulator, the only child of `unshare`."""
         assert self._popen is not None
@@ -206,25 +179,6 @@ class RieEnvironment:
             else:
                 return connection
 
-    def _stage(self) -> tuple[Path, list[str]]:
-        """What becomes /opt, and the entries of the host's /opt that are bound into it."""
-        stage = self.folder / "opt"
-        extensions = stage / "extensions"
-        extensions.mkdir(parents=True)
-        if self._extension == LINKED:
-            (extensions / STUB.name).symlink_to(STUB)
-        elif self._extension == LAYER:
-            shutil.copy(STUB, extensions)
-            for package in PACKAGES:
-                ignored = shutil.ignore_patterns("__pycache__")
-                shutil.copytree(package, stage / "python" / package.name, ignore=ignored)
-        kept = []
-        for entry in Path("/opt").iterdir():
-            if entry.is_dir() and not entry.is_symlink() and not (stage / entry.name).exists():
-                (stage / entry.name).mkdir()
-                kept.append(entry.name)
-        return stage, kept
-
     def _environment(self) -> dict[str, str]:
         # The stub finds python3 on PATH where there is no /var/lang.
         path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
@@ -237,3 +191,12 @@ class RieEnvironment:
             "LAMBDASCOPE_HANDOFF_FILE": str(self.handoff_file),
             **self.variables,
         }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free a moment ago."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]

@@ -19,7 +19,7 @@ from lambdascope.emulator import proc
 from lambdascope.otlp import names
 from observed import named, one
 from otlp_recorder import OtlpRecorder
-from rie_environment import ABSENT, LAYER, RieEnvironment
+from rie_environment import ABSENT, LAYER, LAYER_RUNTIME, RieEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +34,7 @@ pytestmark = pytest.mark.rie
 
 APP = """
     import signal
+    import sys
 
     def handler(event, context):
         print("handles", event)
@@ -47,6 +48,7 @@ APP = """
             "event": event,
             "request_id": context.aws_request_id,
             "package": lambdascope.__file__,
+            "python": sys.executable,
         }
 """
 FOREIGN_APP = """
@@ -65,7 +67,7 @@ def recorder() -> Iterator[OtlpRecorder]:
 @pytest.fixture
 def start(rie: Path, tmp_path: Path) -> Iterator[Start]:
     """Starts the emulator with a function, once, and sees that nothing of it is left."""
-    host_opt = sorted(os.listdir("/opt"))
+    host = _host()
     started: list[RieEnvironment] = []
 
     def begin(endpoint: str, *, app: str = APP, **options: Any) -> RieEnvironment:
@@ -81,7 +83,11 @@ def start(rie: Path, tmp_path: Path) -> Iterator[Start]:
         environment.__exit__()
         print(environment.log_text())  # shown by pytest when the test fails
         assert [] == list(proc.marked(f"LAMBDASCOPE_HANDOFF_FILE={environment.handoff_file}"))
-        assert host_opt == sorted(os.listdir("/opt"))
+        assert host == _host()
+
+
+def _host() -> list[list[str]]:
+    return [sorted(os.listdir(folder)) for folder in ("/opt", "/var")]
 
 
 def reports(log: str) -> list[str]:
@@ -217,18 +223,39 @@ def test_without_extension(start: Start, recorder: OtlpRecorder) -> None:
 
 
 def test_layer(start: Start, collector: Collector) -> None:
-    """Copies in /opt/extensions and /opt/python work by themselves, down to a real collector."""
+    """A layer works by itself under Lambda's own Python, down to a real collector."""
     emulator = start(
         collector.http_endpoint,
+        runtime=LAYER_RUNTIME,
         extension=LAYER,
-        variables={"PYTHONPATH": "/opt/python", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"},
+        variables={"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"},
     )
     answer = emulator.invoke("hello")
     log = emulator.stop()
     spans = collector.wait_for_spans(3)
 
     assert "/opt/python/lambdascope/__init__.py" == answer.body["package"]
+    assert "/var/lang/bin/python3" == answer.body["python"]
     assert [answer.body["request_id"]] == reports(log) == invoked(spans)
+    assert "lambdascope:" not in log
+
+
+def test_managed_instances(start: Start, recorder: OtlpRecorder) -> None:
+    """Where INVOKE is refused the extension registers for SHUTDOWN alone, and misses nothing.
+
+    AWS's emulator of Lambda Managed Instances runs the layer as another user.
+    """
+    emulator = start(recorder.endpoint, runtime=LAYER_RUNTIME, extension=LAYER, managed=True)
+    answer = emulator.invoke("hello")
+    log = emulator.stop()
+    spans = recorder.wait_for_spans(3)
+
+    assert "hello" == answer.body["event"]
+    assert "/opt/python/lambdascope/__init__.py" == answer.body["package"]
+    assert [answer.body["request_id"]] == reports(log) == invoked(spans)
+    # Only who has registered may subscribe, and nobody registers for INVOKE here.
+    assert 'msg="Telemetry subscription created" agentName=lambdascope' in log
+    one(spans, "report shop")
     assert "lambdascope:" not in log
 
 
