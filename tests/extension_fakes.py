@@ -175,8 +175,11 @@ class FakePlatform:
 
 
 class Answer:
-    """How the collector answers one request. `hold`: not before this is set. `cut`: only so many
-    bytes of the answer, and then the connection is dropped."""
+    """How the collector answers one request.
+
+    `hold`: not before this is set, unless the client goes away. `cut`: only so many bytes of the
+    answer, and then the connection is dropped. `close`: the connection ends with the answer.
+    """
 
     def __init__(
         self,
@@ -186,22 +189,32 @@ class Answer:
         body: bytes = b"",
         hold: threading.Event | None = None,
         cut: int | None = None,
+        close: bool = False,
     ) -> None:
         self.status = status
         self.headers = headers
         self.body = body
         self.hold = hold
         self.cut = cut
+        self.close = close
 
 
 class Received:
-    """One request that reached the collector."""
+    """One request that reached the collector. `status` is what it was answered with, 0 if it was
+    not; `left_at` is when the client went away instead of waiting."""
 
     def __init__(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
         self.path = path
         self.headers = headers
         self.body = body
         self.at = time.monotonic()
+        self.status = 0
+        self.left_at = 0.0
+
+    @property
+    def batch_id(self) -> str:
+        """What makes a retry recognisable."""
+        return self.headers.get("lambdascope-batch-id", "")
 
     @property
     def spans(self) -> list[str]:
@@ -232,14 +245,13 @@ class FakeCollector:
     @property
     def accepted(self) -> list[Received]:
         """The requests that were answered with 200."""
-        return [one for one in self.requests if getattr(one, "status", 0) == 200]
+        return [one for one in self.requests if one.status == 200]
 
     def __enter__(self) -> FakeCollector:
         self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._until.change(lambda: self._answers.clear())
         self._listener.close()
 
     def plan(self, *answers: Answer) -> None:
@@ -252,21 +264,36 @@ class FakeCollector:
         self._until.wait(lambda: len(self.requests) >= count, what, limit_s)
         return self.requests
 
+    def wait_left(self, index: int, limit_s: float = LIMIT_S) -> float:
+        """When (monotonic) the client of the request with this index gave up waiting."""
+        self._until.wait(lambda: self.requests[index].left_at, "a client that leaves", limit_s)
+        return self.requests[index].left_at
+
     def _handle(self, exchange: Exchange) -> None:
-        body = exchange.read_body(MAX_BYTES)
-        received = Received(exchange.target, exchange.headers, body)
+        received = Received(exchange.target, exchange.headers, exchange.read_body(MAX_BYTES))
         answer = self._answers.pop(0) if self._answers else Answer()
-        received.status = answer.status  # type: ignore[attr-defined]
+        if answer.hold is None and answer.cut is None:
+            received.status = answer.status
         self._until.change(lambda: self.requests.append(received))
-        if answer.hold is not None:
-            answer.hold.wait(30)
-        if answer.cut is not None:
+        if answer.hold is not None and not self._held(exchange, answer.hold):
+            self._until.change(lambda: setattr(received, "left_at", time.monotonic()))
+            exchange.abort()
+        elif answer.cut is not None:
             exchange.send_raw(
                 b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5"[: answer.cut]
             )
             exchange.abort()
-            return
-        exchange.respond(answer.status, answer.headers, answer.body)
+        else:
+            received.status = answer.status
+            exchange.keep_alive = exchange.keep_alive and not answer.close
+            exchange.respond(answer.status, answer.headers, answer.body)
+
+    def _held(self, exchange: Exchange, hold: threading.Event) -> bool:
+        """Wait for the test; False when the client leaves first."""
+        while not hold.wait(0.005):
+            if exchange.peer_closed():
+                return False
+        return True
 
 
 class ExtensionProcess:

@@ -26,5 +26,8 @@ def describe_fault(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "" if trace is None else f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    where = ""
+    if trace is not None:
+        file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+        where = f" at {file}:{trace.tb_lineno}"
     return f"{type(error).__name__}: {error}{where}"
