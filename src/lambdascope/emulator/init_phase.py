@@ -9,6 +9,7 @@ event; subscriptions close when the last extension does.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def _start_extensions(host: Host, generation: Generation) -> None:
     config = host.config
     wanted: list[tuple[str, tuple[str, ...]]] = []
     if config.own_extension:
-        wanted.append((OWN_EXTENSION, own_extension_argv(config.python)))
+        wanted.append((OWN_EXTENSION, own_extension_argv(sys.executable)))
     wanted.extend((os.path.basename(path), (path,)) for path in config.extensions)
     if len(wanted) > names.MAX_EXTENSIONS:
         raise EnvironmentFailed(answers.too_many_extensions())
