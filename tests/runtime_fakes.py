@@ -228,7 +228,7 @@ class RuntimeProcess:
         clean = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "OTEL_", "LAMBDA", "_"))
+            if not name.startswith(("AWS_", "OTEL_", "LAMBDA", "_", "PYTHONUNBUFFERED"))
         }
         known = {
             "AWS_LAMBDA_RUNTIME_API": api,

@@ -7,7 +7,16 @@ nothing of ours can fail the user's invocation: telemetry faults are said once a
 from __future__ import annotations
 
 import os
-from _signal import SIG_DFL, SIGTERM, signal  # type: ignore[import-not-found]  # `signal` needs enum
+from _signal import (  # type: ignore[import-not-found]  # `signal` needs enum
+    SIG_BLOCK,
+    SIG_DFL,
+    SIG_UNBLOCK,
+    SIGTERM,
+    getsignal,
+    pthread_sigmask,
+    signal,
+)
+from _thread import get_ident
 from time import monotonic_ns
 
 from lambdascope.runtime.api import RuntimeApiError
@@ -46,17 +55,25 @@ class Termination:
     While `interruptible` is False the signal is only noted: no message is ever cut in the middle.
     """
 
-    __slots__ = ("_flush", "_pid", "interruptible", "requested")
+    __slots__ = ("_blocked", "_flush", "_pid", "interruptible", "requested")
 
     def __init__(self, flush: Callable[[], None]) -> None:
         self._flush = flush
         self._pid = os.getpid()
+        # Whether SIGTERM was held back before a fork, by thread.
+        self._blocked: dict[int, bool] = {}
         self.interruptible = False
         self.requested = False
 
     def install(self) -> None:
         """Handle SIGTERM, until the function installs a handler of its own."""
         signal(SIGTERM, self._on_signal)
+        # Python forgets a signal that comes right after a fork, so it is held back meanwhile.
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self._in_forked_child,
+        )
 
     def allow(self) -> None:
         """From here on the signal interrupts. Raises Terminated when it has come already."""
@@ -70,16 +87,24 @@ class Termination:
         return os.getpid() != self._pid
 
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
-        if self.forked():
-            # It ends as it would without us.
-            signal(SIGTERM, SIG_DFL)
-            os.kill(os.getpid(), SIGTERM)
-            return
         self.requested = True
         if self.interruptible:
             self.interruptible = False
             self._flush()
             raise Terminated
+
+    def _before_fork(self) -> None:
+        self._blocked[get_ident()] = SIGTERM in pthread_sigmask(SIG_BLOCK, (SIGTERM,))
+
+    def _after_fork(self) -> None:
+        if not self._blocked.pop(get_ident(), True):
+            pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
+
+    def _in_forked_child(self) -> None:
+        # The function's processes end as they would without us.
+        if getsignal(SIGTERM) == self._on_signal:
+            signal(SIGTERM, SIG_DFL)
+        self._after_fork()
 
 
 class Loop:

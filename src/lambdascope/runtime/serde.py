@@ -189,7 +189,7 @@ def _as_dict(value: object) -> dict[object, object] | None:
 def _plain(value: object, depth: int) -> object:
     """A copy with named tuples as dicts and keys that are bytes as text."""
     if depth > _MAX_DEPTH:
-        raise ValueError("Circular reference detected, or nested too deep")
+        raise ValueError("Circular reference detected")
     if isinstance(value, (dict, list, tuple)):
         fields = _as_dict(value)
         if fields is not None:
