@@ -1,4 +1,4 @@
-"""Fakes around the real extension process: a scripted platform, a collector, a runtime.
+"""Fakes around the real extension process: a scripted platform, and senders to its OTLP port.
 
 The platform is a fake: it says what a test tells it to say and checks nothing, so that a test can
 also make it misbehave. That the extension gets on with a platform that follows the protocol is
@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
+from fake_collector import LIMIT_S, MAX_BYTES, Until, traces
 from lambdascope.transport.connection import Connection, split_address
 from lambdascope.transport.listener import Exchange, Listener, PeerGone
 from lambdascope.wire import names
@@ -25,32 +24,10 @@ from lambdascope.wire.http1 import Head, encode_request
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 EXECUTABLE = Path(__file__).parents[1] / "extension" / "bin" / "lambdascope"
 IDENTIFIER = "5b7a0f6e-0000-4000-8000-0123456789ab"
-LIMIT_S = 10.0
-MAX_BYTES = 64 * 1024 * 1024
-
-
-class Until:
-    """A condition that threads wait for, with a limit."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-
-    def change(self, action: Callable[[], Any]) -> None:
-        """Do something that waiting threads may be waiting for."""
-        with self._changed:
-            action()
-            self._changed.notify_all()
-
-    def wait(self, condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-        """The first true value of `condition`. AssertionError naming `what` after the limit."""
-        with self._changed:
-            value = self._changed.wait_for(condition, limit_s)
-        assert value, f"waited {limit_s} s for {what}"
-        return value
 
 
 class FakePlatform:
@@ -172,128 +149,6 @@ class FakePlatform:
         if self._closed:
             raise PeerGone("the test is over")
         exchange.respond(200, (), self._events.pop(0))
-
-
-class Answer:
-    """How the collector answers one request.
-
-    `hold`: not before this is set, unless the client goes away. `cut`: only so many bytes of the
-    answer, and then the connection is dropped. `close`: the connection ends with the answer.
-    """
-
-    def __init__(
-        self,
-        status: int = 200,
-        *,
-        headers: tuple[tuple[str, str], ...] = (),
-        body: bytes = b"",
-        hold: threading.Event | None = None,
-        cut: int | None = None,
-        close: bool = False,
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.hold = hold
-        self.cut = cut
-        self.close = close
-
-
-class Received:
-    """One request that reached the collector. `status` is what it was answered with, 0 if it was
-    not; `left_at` is when the client went away instead of waiting."""
-
-    def __init__(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
-        self.path = path
-        self.headers = headers
-        self.body = body
-        self.at = time.monotonic()
-        self.status = 0
-        self.left_at = 0.0
-
-    @property
-    def batch_id(self) -> str:
-        """What makes a retry recognisable."""
-        return self.headers.get("lambdascope-batch-id", "")
-
-    @property
-    def spans(self) -> list[str]:
-        """The names of the spans in a body of traces, by the official decoder."""
-        return span_names(self.body)
-
-
-class FakeCollector:
-    """An OTLP/HTTP receiver that answers as planned: `answers` in turn, then 200 for ever."""
-
-    def __init__(self, *answers: Answer) -> None:
-        self.requests: list[Received] = []
-        self._answers = list(answers)
-        self._until = Until()
-        self._listener = Listener(self._handle, name="collector")
-
-    @property
-    def endpoint(self) -> str:
-        """The base URL for OTEL_EXPORTER_OTLP_ENDPOINT."""
-        return f"http://{self._listener.address}"
-
-    @property
-    def spans(self) -> list[str]:
-        """The names of all spans that were acknowledged with 200."""
-        with_traces = [one for one in self.accepted if one.path == names.TRACES_PATH]
-        return [name for request in with_traces for name in request.spans]
-
-    @property
-    def accepted(self) -> list[Received]:
-        """The requests that were answered with 200."""
-        return [one for one in self.requests if one.status == 200]
-
-    def __enter__(self) -> FakeCollector:
-        self._listener.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def plan(self, *answers: Answer) -> None:
-        """Answer the next requests like this."""
-        self._until.change(lambda: self._answers.extend(answers))
-
-    def wait_requests(self, count: int, limit_s: float = LIMIT_S) -> list[Received]:
-        """All requests, as soon as there are `count`."""
-        what = f"{count} requests at the collector"
-        self._until.wait(lambda: len(self.requests) >= count, what, limit_s)
-        return self.requests
-
-    def wait_left(self, index: int, limit_s: float = LIMIT_S) -> float:
-        """When (monotonic) the client of the request with this index gave up waiting."""
-        self._until.wait(lambda: self.requests[index].left_at, "a client that leaves", limit_s)
-        return self.requests[index].left_at
-
-    def _handle(self, exchange: Exchange) -> None:
-        received = Received(exchange.target, exchange.headers, exchange.read_body(MAX_BYTES))
-        answer = self._answers.pop(0) if self._answers else Answer()
-        if answer.hold is None and answer.cut is None:
-            received.status = answer.status
-        self._until.change(lambda: self.requests.append(received))
-        if answer.hold is not None and not self._held(exchange, answer.hold):
-            self._until.change(lambda: setattr(received, "left_at", time.monotonic()))
-            exchange.abort()
-        elif answer.cut is not None:
-            exchange.send_raw(
-                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5"[: answer.cut]
-            )
-            exchange.abort()
-        else:
-            received.status = answer.status
-            exchange.keep_alive = exchange.keep_alive and not answer.close
-            exchange.respond(answer.status, answer.headers, answer.body)
-
-    def _held(self, exchange: Exchange, hold: threading.Event) -> bool:
-        """Wait for the test; False when the client leaves first."""
-        while not hold.wait(0.005):
-            if exchange.peer_closed():
-                return False
-        return True
 
 
 class ExtensionProcess:
@@ -439,23 +294,28 @@ class Sender:
         self.connection.close()
 
 
-def traces(*span_names: str, padding: int = 0) -> bytes:
-    """An ExportTraceServiceRequest with spans of these names, made by the official encoder."""
-    request = ExportTraceServiceRequest()
-    scope = request.resource_spans.add().scope_spans.add()
-    for name in span_names:
-        span = scope.spans.add(name=name, trace_id=b"t" * 16, span_id=b"s" * 8)
-        if padding:
-            span.attributes.add(key="padding").value.string_value = "x" * padding
-    return request.SerializeToString()
+class Function:
+    """A function with our runtime: platform, extension and a runtime that has said hello."""
 
+    def __init__(self, platform: FakePlatform, extension: ExtensionProcess) -> None:
+        self.platform = platform
+        self.extension = extension
+        self.count = 0
+        platform.wait_next(1)
+        self.runtime = extension.runtime()
 
-def span_names(body: bytes) -> list[str]:
-    """The names of the spans in a body, by the official decoder."""
-    request = ExportTraceServiceRequest.FromString(body)
-    return [
-        span.name
-        for resource in request.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-    ]
+    def invoke(self, *spans: str, limit_s: float = 30.0) -> float:
+        """One invocation; how long (seconds) next was held after its done signal."""
+        self.count += 1
+        request_id = f"r{self.count}"
+        self.platform.invoke(request_id, limit_s=limit_s)
+        assert self.runtime.hand_over(request_id, *(spans or (request_id,))) == 200
+        done = time.monotonic()
+        return self.platform.wait_next(self.count + 1) - done
+
+    def shut_down(self, limit_s: float = 2.0) -> str:
+        """SHUTDOWN and the end with code 0; the last line that was said, or ""."""
+        self.runtime.close()
+        self.platform.shut_down(limit_s=limit_s)
+        assert 0 == self.extension.wait_exit()
+        return self.extension.lines[-1] if self.extension.lines else ""

@@ -20,7 +20,8 @@ def loads(data: bytes) -> object:
     try:
         text = data.decode().strip(" \t\r\n")
         value, end = _scan(text, 0)
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, StopIteration, RecursionError, SystemError):
+        # SystemError: CPython 3.11 cannot make the proper one while `json` is not loaded.
         raise RemoteProtocolError(f"not JSON: {data[:60]!r}") from None
     if end != len(text):
         raise RemoteProtocolError(f"more than one JSON value: {data[:60]!r}")

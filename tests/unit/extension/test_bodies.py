@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from extension_fakes import span_names, traces
+from fake_collector import span_names, traces
 from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF, MAX_PAYLOAD_BYTES
 from lambdascope_extension.bodies import (
     BadBody,

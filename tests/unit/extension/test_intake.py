@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from extension_fakes import traces
+from fake_collector import traces
 from lambdascope.wire.names import MAX_PAYLOAD_BYTES
 from lambdascope_extension.server import MAX_CONNECTIONS, REQUEST_S
 from unit.extension.loopback import TOKEN, Receiver, received, request, status

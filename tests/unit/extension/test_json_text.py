@@ -56,6 +56,25 @@ def test_deep_nesting_is_an_error() -> None:
         loads(b"[" * 200_000)
 
 
+BAD = (b'{"a":"open', b'{"a" 1}', b"{1}", b'["\\x"]', b"[1,]", b'"\x01"', b"", b"1 2")
+
+
+def test_errors_without_json() -> None:
+    """Bad texts are refused in the same way while json is not loaded."""
+    code = (
+        f"import sys; sys.path += [{str(ROOT / 'src')!r}, {str(ROOT / 'extension')!r}]\n"
+        "from lambdascope.wire.errors import RemoteProtocolError\n"
+        "from lambdascope_extension.json_text import loads\n"
+        f"for text in {BAD!r}:\n"
+        "    try: print(loads(text))\n"
+        "    except RemoteProtocolError: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", code], capture_output=True, text=True, timeout=30
+    )
+    assert ("", "", 0) == (done.stdout, done.stderr, done.returncode)
+
+
 def test_json_is_not_imported() -> None:
     """Reading an event loads neither json nor re, which is why this exists."""
     code = (

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from extension_fakes import EXECUTABLE, ExtensionProcess, FakeCollector, FakePlatform, traces
+from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform
+from fake_collector import ENDPOINT, FakeCollector, traces
 from lambdascope.wire import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 ROOT = EXECUTABLE.parents[2]
@@ -45,25 +45,11 @@ def damaged(tmp_path: Path) -> Damaged:
     return Damaged(tmp_path)
 
 
-@pytest.fixture
-def platform() -> Iterator[FakePlatform]:
-    """A platform without telemetry."""
-    with FakePlatform() as made:
-        yield made
-
-
-@pytest.fixture
-def collector() -> Iterator[FakeCollector]:
-    """A collector that takes everything."""
-    with FakeCollector() as made:
-        yield made
-
-
 def started(
     damaged: Damaged, platform: FakePlatform, collector: FakeCollector, folder: Path
 ) -> ExtensionProcess:
     """The extension from the damaged layer."""
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint}
+    variables = {ENDPOINT: collector.endpoint}
     return ExtensionProcess(platform, folder, variables, executable=damaged.executable)
 
 
