@@ -42,7 +42,7 @@ class State:
     `deadline` is None where there is none (background mode). `pending_bytes` and `oldest` (0 when
     nothing is pending) are of the signals whose collector may be asked now; `failures` and
     `latency` (None: never succeeded) are theirs. `ends_are_known` is False when nobody tells when
-    an invocation is over.
+    this invocation is over.
     """
 
     __slots__ = (
@@ -156,7 +156,8 @@ def hold_for_end(failures: int, hold_s: float) -> float:
 
 def _hold_for_rest(state: State, hold_s: float) -> float:
     """The hold for what is left of an export that began beside the handler."""
-    if state.failures or state.latency is None:
+    if state.failures or state.latency is None or not state.ends_are_known:
+        # Where the end is not known the handler may well run on: do not cut it short.
         return hold_for_end(state.failures, hold_s)
     return min(hold_s, max(LEAST_HOLD_S, 2 * state.latency))
 

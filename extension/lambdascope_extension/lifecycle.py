@@ -291,7 +291,10 @@ class Lifecycle:
 
     def _state(self, now: float) -> policy.State:
         state = self._flusher.state(now, self._deadline, self._invocations, self._arrivals)
-        state.ends_are_known = self._ends.ends_are_known
+        # For the platform's word, which comes late, only those wait who flush at the end.
+        state.ends_are_known = self._ends.runtime_is_present or (
+            self._ends.ends_are_known and policy.flushes_at_end(self._invocations, self._arrivals)
+        )
         return state
 
 

@@ -97,6 +97,8 @@ def test_rest_of_a_parallel_export_is_held_as_long_as_it_usually_takes() -> None
         for latency in (None, 0.001, 0.05, 9.0)
     ]
     assert [HOLD_S, policy.LEAST_HOLD_S, 0.1, HOLD_S] == budgets
+    blind = state(oldest=980.0, latency=0.001, ends_are_known=False)
+    assert HOLD_S == decide(policy.AT_INVOKE, blind, HOLD_S).budget_s
 
 
 def test_much_data_leaves_while_the_handler_runs() -> None:
