@@ -34,7 +34,8 @@ class FakePlatform:
     """The Extensions and Telemetry APIs as one extension sees them.
 
     `telemetry` is the status that a subscription is answered with, None for no answer at all.
-    `register` answers each register in turn with (status, body); the last one stays.
+    `register` answers each register in turn with (status, body); the last one stays. With
+    `closes_connections` set every answer is the last on its connection.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class FakePlatform:
         self.subscriptions: list[dict[str, Any]] = []
         self.asked_at: list[float] = []
         self.next_status = 200
+        self.closes_connections = False
         self._telemetry = telemetry
         self._register = register
         self._until = Until()
@@ -124,6 +126,7 @@ class FakePlatform:
 
     def _handle(self, exchange: Exchange) -> None:
         body = exchange.read_body(MAX_BYTES)
+        exchange.keep_alive = not self.closes_connections
         if exchange.target == names.EXTENSION_REGISTER_PATH:
             index = min(len(self.registered), len(self._register) - 1)
             status, answer = self._register[index]

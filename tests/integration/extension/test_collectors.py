@@ -144,6 +144,31 @@ def test_collector_that_closes_each_connection(start: Start, collector: FakeColl
     assert "" == function.shut_down()
 
 
+def test_collector_that_does_not_accept(start: Start) -> None:
+    """A connection that cannot be made is given up within the budget as well."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        # The kernel takes a connection or two more than it was told; the next ones wait.
+        waiting = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
+            waiting.append(client)
+        function = start(
+            LAMBDASCOPE_HOLD_BUDGET_MS="400",
+            **{ENDPOINT: f"http://127.0.0.1:{full.getsockname()[1]}"},
+        )
+        held = [function.invoke() for _ in range(5)]
+        assert 0.3 < max(held) < 0.7
+        assert sum(held) < 1.2
+        summary = function.shut_down(limit_s=1.0)
+        assert "5 spans accepted, 0 exported, 5 dropped (shutdown 5), 0 held" in summary
+        for client in waiting:
+            client.close()
+
+
 def test_slow_collector_is_cut(start: Start, collector: FakeCollector) -> None:
     """A collector that does not answer holds next for the budget, and nothing stays in flight."""
     never = threading.Event()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform
+from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform, Function
 from fake_collector import ENDPOINT, LIMIT_S, FakeCollector, traces
 from lambdascope.wire import names
 
@@ -90,6 +90,19 @@ def test_next_that_is_refused(tmp_path: Path, platform: FakePlatform, status: in
     with ExtensionProcess(platform, tmp_path) as extension:
         assert 0 == extension.wait_exit()
         assert str(status) in extension.lines[-1]
+
+
+def test_platform_without_keep_alive(
+    platform: FakePlatform, collector: FakeCollector, tmp_path: Path
+) -> None:
+    """A platform that closes the connection with every answer is no failure."""
+    platform.closes_connections = True
+    with ExtensionProcess(platform, tmp_path, {ENDPOINT: collector.endpoint}) as extension:
+        function = Function(platform, extension)
+        for _ in range(3):
+            function.invoke()
+        assert "" == function.shut_down()
+        assert ["r1", "r2", "r3"] == collector.spans
 
 
 def test_port_in_use(tmp_path: Path, platform: FakePlatform) -> None:
