@@ -233,26 +233,3 @@ def test_quiet_means_that_nothing_is_due(
 
     if policy.is_quiet(now, last_flush, pending_bytes):
         assert policy.DEFER == decide(moment, made, 0.5).action
-
-
-@given(
-    moment=st.sampled_from((policy.AT_INVOKE, policy.RUNNING)),
-    invocations=st.integers(1, 20),
-    gap_s=st.floats(0, 100),
-    since_flush_s=st.none() | st.floats(0, 10),
-    pending_bytes=st.integers(0, 500_000),
-)
-def test_quiet_environment_need_not_ask(
-    moment: str, invocations: int, gap_s: float, since_flush_s: float | None, pending_bytes: int
-) -> None:
-    """Whenever the short cut says that nothing is due, the whole decision says so too."""
-    last_flush = None if since_flush_s is None else 1000.0 - since_flush_s
-    healthy = state(
-        invocations=invocations,
-        gap_s=gap_s,
-        pending_bytes=pending_bytes,
-        oldest=999.0,
-        last_flush=last_flush,
-    )
-    if policy.is_quiet(1000.0, last_flush, pending_bytes):
-        assert policy.DEFER == decide(moment, healthy, HOLD_S).action
