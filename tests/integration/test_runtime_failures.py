@@ -77,12 +77,6 @@ FAILURES = {
         "Runtime.MarshalError",
         "Unable to marshal response: Object of type set is not JSON serializable",
     ),
-    "coroutine": (
-        "class C:\n  async def f(self): pass\nc = C().f(); c.close()\nreturn c",
-        "Runtime.MarshalError",
-        "Runtime.MarshalError",
-        "Unable to marshal response: Object of type coroutine is not JSON serializable",
-    ),
     "deep result": (
         "a = []\nfor _ in range(100_000): a = [a]\nreturn a",
         "Runtime.MarshalError",
@@ -140,6 +134,29 @@ def test_exception_that_cannot_be_told(tmp_path: Path) -> None:
     )
 
     assert "Silent" == _body(outcome)["errorType"]
+    assert [b'"fine"'] == outcome.api.responses
+    assert (0, "") == (outcome.status, outcome.err)
+
+
+def test_no_memory_left(tmp_path: Path) -> None:
+    """A function that used its memory up is reported with its stack, and served again."""
+    code = """
+import resource
+def handler(event, context):
+    if event == "fine": return event
+    resource.setrlimit(resource.RLIMIT_AS, (200 * 1024 * 1024,) * 2)
+    held, size = [], 1 << 20
+    while True:
+        try:
+            held.append(bytearray(size))
+        except MemoryError:
+            if size < 16: raise
+            size //= 2
+"""
+    outcome = run(tmp_path, code, [event(), event(b'"fine"', "r2")])
+
+    assert "MemoryError" == _body(outcome)["errorType"]
+    assert "held.append" in _body(outcome)["stackTrace"][-1]
     assert [b'"fine"'] == outcome.api.responses
     assert (0, "") == (outcome.status, outcome.err)
 

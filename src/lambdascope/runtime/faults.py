@@ -62,6 +62,8 @@ class ErrorReport:
         fault_type = error.error_type if isinstance(error, Fault) else ""
         self.error_type = fault_type or function_error_type(type(error).__name__)
         self.xray_cause = ""
+        if isinstance(error, MemoryError):
+            _release(error.__traceback__)
         try:
             stack = _Stack(error)
             self.body = _Description().of(error, stack)
@@ -247,9 +249,9 @@ def exit_fault(error: SystemExit, request_id: str) -> Fault:
 def _least(error: BaseException, broken: BaseException) -> dict[str, object]:
     """The error JSON of a failure that cannot be described."""
     name = error.error_type if isinstance(error, Fault) else type(error).__name__
-    told = f" (no more can be told: {type(broken).__name__})"
+    told = f"{_cut(text_of(error), _MAX_PART_TEXT)} (no more can be told: {type(broken).__name__})"
     return {
-        "errorMessage": _cut(text_of(error), _MAX_PART_TEXT) + told,
+        "errorMessage": told.lstrip(),
         "errorType": name[:_MAX_NAME],
         "requestId": "",
         "stackTrace": [],
@@ -260,6 +262,16 @@ def _cut(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     return f"{text[:limit]}... [{len(text) - limit} more characters]"
+
+
+def _release(tb: TracebackType | None) -> None:
+    """Let go of what the function still holds, so that there is memory for the report."""
+    while tb is not None:
+        try:
+            tb.tb_frame.clear()
+        except RuntimeError:
+            pass  # it still runs: one of ours
+        tb = tb.tb_next
 
 
 def _depth(tb: TracebackType | None) -> int:
