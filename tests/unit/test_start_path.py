@@ -42,6 +42,7 @@ OURS = [
     "lambdascope.runtime.loop",
     "lambdascope.runtime.serde",
     "lambdascope.runtime.telemetry",
+    "lambdascope.runtime.termination",
     "lambdascope.runtime.trace_env",
     "lambdascope.runtime.triggers",
     "lambdascope.transport",

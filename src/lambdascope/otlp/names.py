@@ -124,6 +124,11 @@ LAMBDASCOPE_TENANT_ID = "lambdascope.tenant_id"
 LAMBDASCOPE_RESPONSE_SIZE = "lambdascope.response.size"
 LAMBDASCOPE_RESPONSE_MODE = "lambdascope.response.mode"
 LAMBDASCOPE_RESPONSE_STATUS_CODE = "lambdascope.response.status_code"
+# Of a streamed answer also how many pieces it had, how long after the event's receipt the first
+# byte left, and for how long the platform took nothing.
+LAMBDASCOPE_RESPONSE_PIECES = "lambdascope.response.pieces"
+LAMBDASCOPE_RESPONSE_FIRST_BYTE_MS = "lambdascope.response.first_byte_ms"
+LAMBDASCOPE_RESPONSE_STALLED_MS = "lambdascope.response.stalled_ms"
 RESPONSE_MODE_BUFFERED = "buffered"
 RESPONSE_MODE_STREAMED = "streamed"
 RESPONSE_MODE_ERROR = "error"

@@ -15,6 +15,7 @@ from lambdascope.wire.runtime_api import Invocation, Next
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.transport.upload import Upload
     from lambdascope.wire.runtime_api import InitError, InvocationError, InvocationResponse
 
 # The answer to a post is a few bytes from the same host; more than this is a platform that is gone.
@@ -37,10 +38,12 @@ class RuntimeApiError(Exception):
 class RuntimeApi:
     """Client of one Runtime API endpoint, over one keep-alive connection."""
 
-    __slots__ = ("_address", "_connection", "_headers", "_next")
+    __slots__ = ("_address", "_connection", "_headers", "_host", "_next", "_port")
 
     def __init__(self, host: str, port: int, user_agent: str) -> None:
         self._address = f"{host}:{port}"
+        self._host = host
+        self._port = port
         self._connection = Connection(host, port, trust_s=_TRUST_S)
         self._headers = (("Host", self._address), ("User-Agent", user_agent))
         self._next = Next().to_request(self._headers)
@@ -87,6 +90,17 @@ class RuntimeApi:
         if head.status >= names.SERVER_ERROR:
             raise RuntimeApiError(said, status=head.status)
         return head.status, said
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of every request."""
+        return self._headers
+
+    def upload(self, head: bytes) -> Upload:
+        """Begin a streamed POST on a connection of its own. Raises ConnectionLost."""
+        from lambdascope.transport.upload import Upload
+
+        return Upload(self._host, self._port, head)
 
     def post_init_error(self, message: InitError) -> str:
         """Report a failed init; a line to say when that was not accepted. Never raises."""

@@ -22,14 +22,15 @@ from lambdascope.otlp.names import (
 from lambdascope.runtime.api import RuntimeApi
 from lambdascope.runtime.config import ConfigError, RuntimeConfig
 from lambdascope.runtime.faults import ErrorReport, exit_fault, exit_status
-from lambdascope.runtime.handler import load_handler
+from lambdascope.runtime.handler import is_asynchronous, load_handler
 from lambdascope.runtime.handoff import Handoff
 from lambdascope.runtime.import_times import ImportTimes
 from lambdascope.runtime.import_watch import ImportWatch
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.logs import Logs, say
-from lambdascope.runtime.loop import Loop, Terminated, Termination
+from lambdascope.runtime.loop import Loop
 from lambdascope.runtime.telemetry import Telemetry
+from lambdascope.runtime.termination import Terminated, Termination
 from lambdascope.wire import names
 from lambdascope.wire.runtime_api import InitError
 
@@ -174,7 +175,11 @@ class Runtime:
         started_ns = monotonic_ns()
         self._termination.allow()
         try:
-            return load_handler(self._config.handler)
+            handler = load_handler(self._config.handler)
+            if is_asynchronous(handler):
+                # It would be loaded in the first invocation, in which the caller waits for it.
+                import asyncio  # noqa: F401 - for its being loaded
+            return handler
         finally:
             self._termination.interruptible = False
             self._init.part(SPAN_LOAD_HANDLER, started_ns, monotonic_ns())

@@ -47,6 +47,7 @@ class RuntimeConfig:
         self.ensure_ascii = get(names.ENV_EXECUTION_ENV) not in _RAW_UNICODE_ENVS
         self.json_logs = get(names.ENV_LOG_FORMAT, "").upper() == "JSON"
         self.log_level = get(names.ENV_LOG_LEVEL, "").upper()
+        self.keep_async_tasks = get("LAMBDASCOPE_ASYNC_TASKS", "").strip().lower() == "keep"
         self.log_fd = _whole_number(get(names.ENV_LOG_FD))
         self.problems: list[str] = []
         self._read_telemetry(environ)

@@ -17,9 +17,12 @@ from lambdascope.wire import names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _contextvars import Token
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.live_results import LiveResults
+    from lambdascope.runtime.streaming import ResponseStream
+    from lambdascope.runtime.telemetry import InvokeTimes
     from lambdascope.wire.runtime_api import Invocation
 
 
@@ -117,6 +120,7 @@ class LambdaContext:
         *,
         deadline_ns: int,
         write: Callable[[str], None],
+        offers: tuple[InvokeTimes, Callable[[], LiveResults]] | None = None,
     ) -> None:
         self.aws_request_id = invocation.request_id
         self.log_group_name = config.log_group_name
@@ -137,6 +141,7 @@ class LambdaContext:
         self._epoch_deadline_time_in_ms = invocation.deadline_ms
         self._deadline_ns = deadline_ns
         self._write = write
+        self._offers = offers
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until Lambda ends this invocation; 0 after that."""
@@ -150,6 +155,44 @@ class LambdaContext:
     def log(self, msg: object) -> None:
         """Write text to the function's log as it is, without a line end."""
         self._write(str(msg))
+
+    def stream(
+        self,
+        *,
+        content_type: str = "",
+        status_code: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        cookies: Sequence[str] = (),
+    ) -> ResponseStream:
+        """The answer as a stream: `with context.stream() as out: out.write(b"...")`.
+
+        With a status, headers or cookies it is an HTTP answer for a function URL or API Gateway.
+        What the handler returns is then ignored. Raises RuntimeError for a second stream.
+        """
+        from lambdascope.runtime.streaming import HttpPrelude
+
+        prelude = None
+        if status_code is not None or headers or cookies:
+            prelude = HttpPrelude(200 if status_code is None else status_code, headers, cookies)
+        times, live = self._offered("a response stream")
+        return live().open_stream(times, content_type=content_type, prelude=prelude)
+
+    def run_after_response(self, work: Callable[..., object], *args: object) -> None:
+        """Call `work(*args)` once the caller has its answer, within what is left of the deadline.
+
+        An `async def` function is awaited. The time is billed. A failure is logged and changes
+        nothing about the invocation.
+        """
+        times, live = self._offered("work after the response")
+        live()
+        if times.after is None:
+            times.after = []
+        times.after.append((work, args))
+
+    def _offered(self, what: str) -> tuple[InvokeTimes, Callable[[], LiveResults]]:
+        if self._offers is None:
+            raise RuntimeError(f"{what} needs a running invocation")
+        return self._offers
 
     def __repr__(self) -> str:
         shown = (

@@ -295,7 +295,11 @@ def _lines(frames: list[FrameSummary]) -> list[str]:
 
 
 def _skip_ours(tb: TracebackType | None) -> TracebackType | None:
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OUR_FILES):
+    """The traceback from the function's first frame on; asyncio runs it when it is a coroutine."""
+    while tb is not None:
+        is_ours = tb.tb_frame.f_code.co_filename.startswith(_OUR_FILES)
+        if not is_ours and not str(tb.tb_frame.f_globals.get("__name__")).startswith("asyncio."):
+            break
         tb = tb.tb_next
     return tb
 

@@ -12,6 +12,9 @@ import sys
 from lambdascope.runtime.faults import Fault, text_of
 from lambdascope.wire import names
 
+# CO_COROUTINE and CO_ASYNC_GENERATOR (`inspect` has them, and is slow to import).
+_ASYNC_FLAGS = 0x80 | 0x200
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +67,12 @@ def load_handler(handler: str) -> Handler:
             f"Handler '{function_name}' missing on module '{module_name}'",
         ) from None
     return found
+
+
+def is_asynchronous(handler: object) -> bool:
+    """Whether it is plainly an `async def`; a decorated one may not look so, and that is fine."""
+    code = getattr(handler, "__code__", None)
+    return bool(getattr(code, "co_flags", 0) & _ASYNC_FLAGS)
 
 
 def _import(name: str) -> object:

@@ -40,7 +40,8 @@ def fits(times: InvokeTimes, parent: TraceParent) -> bool:
     """Whether this invocation has nothing beyond what is written here."""
     invocation = times.invocation
     return (
-        invocation.tenant_id is None
+        times.stream is None
+        and invocation.tenant_id is None
         and len(invocation.request_id) <= _MAX_TEXT
         and (bool(parent.xray_trace_id) and len(parent.links) < 2)
     )

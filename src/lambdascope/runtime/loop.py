@@ -6,24 +6,15 @@ nothing of ours can fail the user's invocation: telemetry faults are said once a
 
 from __future__ import annotations
 
-import os
-from _signal import (  # type: ignore[import-not-found]  # `signal` needs enum
-    SIG_BLOCK,
-    SIG_DFL,
-    SIG_UNBLOCK,
-    SIGTERM,
-    getsignal,
-    pthread_sigmask,
-    signal,
-)
-from _thread import get_ident
 from time import monotonic_ns
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.context import LambdaContext, current_invocation
 from lambdascope.runtime.faults import ErrorReport, Fault, exit_fault, exit_status
 from lambdascope.runtime.serde import Encoder, decode_event
 from lambdascope.runtime.telemetry import InvokeTimes
+from lambdascope.runtime.termination import Terminated
 from lambdascope.runtime.trace_env import TraceEnv
 from lambdascope.runtime.triggers import trigger_of
 from lambdascope.wire import names
@@ -31,80 +22,20 @@ from lambdascope.wire.runtime_api import Invocation, InvocationError, Invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
     from lambdascope.runtime.api import RuntimeApi
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.handler import Handler
+    from lambdascope.runtime.live_results import LiveResults
     from lambdascope.runtime.logs import Logs
+    from lambdascope.runtime.streaming import ResponseStream
     from lambdascope.runtime.telemetry import Telemetry
+    from lambdascope.runtime.termination import Termination
 
+    # What was, or is to be, posted; a stream has been posted by itself.
+    Outcome = InvocationResponse | InvocationError | ResponseStream
 
-class Terminated(SystemExit):
-    """SIGTERM arrived: the platform ends this environment. Not for user code to catch.
-
-    A SystemExit, because asyncio and threads let those through, and Python prints no trace of one.
-    """
-
-
-class Termination:
-    """What SIGTERM does: it interrupts waiting and the function, and nothing of ours.
-
-    `flush` is called from the signal handler, because the function may swallow the exception.
-    While `interruptible` is False the signal is only noted: no message is ever cut in the middle.
-    """
-
-    __slots__ = ("_blocked", "_flush", "_pid", "interruptible", "requested")
-
-    def __init__(self, flush: Callable[[], None]) -> None:
-        self._flush = flush
-        self._pid = os.getpid()
-        # Whether SIGTERM was held back before a fork, by thread.
-        self._blocked: dict[int, bool] = {}
-        self.interruptible = False
-        self.requested = False
-
-    def install(self) -> None:
-        """Handle SIGTERM, until the function installs a handler of its own."""
-        signal(SIGTERM, self._on_signal)
-        # Python forgets a signal that comes right after a fork, so it is held back meanwhile.
-        os.register_at_fork(
-            before=self._before_fork,
-            after_in_parent=self._after_fork,
-            after_in_child=self._in_forked_child,
-        )
-
-    def allow(self) -> None:
-        """From here on the signal interrupts. Raises Terminated when it has come already."""
-        self.interruptible = True
-        if self.requested:
-            self.interruptible = False
-            raise Terminated
-
-    def forked(self) -> bool:
-        """Whether this is a process that the function forked: then nothing here is ours."""
-        return os.getpid() != self._pid
-
-    def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
-        self.requested = True
-        if self.interruptible:
-            self.interruptible = False
-            self._flush()
-            raise Terminated
-
-    def _before_fork(self) -> None:
-        self._blocked[get_ident()] = SIGTERM in pthread_sigmask(SIG_BLOCK, (SIGTERM,))
-
-    def _after_fork(self) -> None:
-        if not self._blocked.pop(get_ident(), True):
-            pthread_sigmask(SIG_UNBLOCK, (SIGTERM,))
-
-    def _in_forked_child(self) -> None:
-        # The function's processes end as they would without us.
-        if getsignal(SIGTERM) == self._on_signal:
-            signal(SIGTERM, SIG_DFL)
-        self._after_fork()
+# Results that still have to run.
+_LIVE = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
 class Loop:
@@ -128,6 +59,7 @@ class Loop:
         self._termination = termination
         self._trace_env = TraceEnv()
         self._encoder = Encoder(ensure_ascii=config.ensure_ascii)
+        self._live_results: LiveResults | None = None
 
     def run(self) -> int:
         """Serve invocations until the environment ends; the process's exit status."""
@@ -157,32 +89,70 @@ class Loop:
         self._logs.flush()
         if error is not None:
             self._logs.error(error)
-        times.response_size = len(outcome.body)
         try:
-            times.status_code, said = self._api.post(outcome)
+            said = self._report(outcome, times)
         except RuntimeApiError as fault:
             times.status_code = fault.status
             times.reported_ns = monotonic_ns()
             self._telemetry.ended(times, error)
             raise
-        times.reported_ns = monotonic_ns()
         if said:
             self._logs.say(said)
         self._telemetry.ended(times, error)
+        if times.after is not None or self._live_results is not None:
+            self._after_response(times)
         return status
 
-    def _invoke(
-        self, times: InvokeTimes
-    ) -> tuple[InvocationResponse | InvocationError, ErrorReport | None, int | None]:
+    def _report(self, outcome: Outcome, times: InvokeTimes) -> str:
+        """Post the outcome, unless it has been streamed already; a line to say, if any."""
+        stream = times.stream
+        if stream is not None and outcome is stream:
+            times.response_size = stream.sent_bytes
+            times.status_code = stream.status_code
+            times.reported_ns = stream.ended_ns
+            return stream.said
+        times.response_size = len(outcome.body)  # type: ignore[union-attr]  # not the stream
+        times.status_code, said = self._api.post(outcome)  # type: ignore[arg-type]  # as above
+        times.reported_ns = monotonic_ns()
+        return said
+
+    def _after_response(self, times: InvokeTimes) -> None:
+        token = current_invocation.set(times.invocation)
+        try:
+            left_s = (times.deadline_ns - monotonic_ns()) / 1e9
+            self._live().after_response(times, left_s)
+        finally:
+            current_invocation.reset(token)
+        self._logs.flush()
+
+    def _live(self) -> LiveResults:
+        """What runs coroutines and streams; made when it is first needed."""
+        if self._live_results is None:
+            from lambdascope.runtime.live_results import LiveResults
+
+            self._live_results = LiveResults(
+                self._api, self._logs.say, keep_tasks=self._config.keep_async_tasks
+            )
+        return self._live_results
+
+    def _invoke(self, times: InvokeTimes) -> tuple[Outcome, ErrorReport | None, int | None]:
         """Run the handler: what to post, the failure if there was one, an exit status if asked."""
         invocation = times.invocation
         try:
             context = LambdaContext(
-                invocation, self._config, deadline_ns=times.deadline_ns, write=self._logs.write
+                invocation,
+                self._config,
+                deadline_ns=times.deadline_ns,
+                write=self._logs.write,
+                offers=(times, self._live),
             )
             event = decode_event(invocation.body, invocation.content_type)
             times.trigger = trigger_of(event)
             result = self._call(event, context, times)
+            stream = times.stream
+            if stream is not None and (stream.started or result is None):
+                stream.close()
+                return stream, None, None
             body, content_type = self._encoder.encode(result)
             check_size(body)
         except Terminated:
@@ -208,18 +178,22 @@ class Loop:
         times.entered_ns = monotonic_ns()
         try:
             termination.allow()
-            return self._handler(event, context)
+            result = self._handler(event, context)
+            return self._live().settle(result, times) if type(result) in _LIVE else result
         finally:
             termination.interruptible = False
             times.returned_ns = monotonic_ns()
 
     def _failed(
         self, times: InvokeTimes, error: BaseException
-    ) -> tuple[InvocationError, ErrorReport]:
+    ) -> tuple[InvocationError | ResponseStream, ErrorReport]:
         if not times.returned_ns:
             times.returned_ns = monotonic_ns()
         invocation = times.invocation
         report = ErrorReport(error, invocation.request_id)
+        if times.stream is not None and times.stream.started:
+            times.stream.fail(report)
+            return times.stream, report
         message = InvocationError(
             request_id=invocation.request_id,
             body=report.to_json(),

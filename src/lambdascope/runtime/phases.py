@@ -132,17 +132,26 @@ class Phases:
     def _report_span(self, times: InvokeTimes, invoke: Span, *, failed: bool) -> Span:
         offset = self._clock.offset_ns
         mode = names.RESPONSE_MODE_ERROR if failed else names.RESPONSE_MODE_BUFFERED
+        stream, start_ns = times.stream, times.returned_ns
+        attributes: dict[str, object] = {
+            names.FAAS_INVOCATION_ID: times.invocation.request_id,
+            names.LAMBDASCOPE_RESPONSE_SIZE: times.response_size,
+        }
+        if stream is not None and stream.started:
+            # A streamed answer leaves while the handler runs.
+            mode, start_ns = names.RESPONSE_MODE_STREAMED, stream.first_byte_ns
+            first_byte_ns = stream.first_byte_ns - times.received_ns
+            attributes[names.LAMBDASCOPE_RESPONSE_PIECES] = stream.pieces
+            attributes[names.LAMBDASCOPE_RESPONSE_FIRST_BYTE_MS] = first_byte_ns / 1e6
+            attributes[names.LAMBDASCOPE_RESPONSE_STALLED_MS] = stream.stalled_ns / 1e6
         return Span(
             name=f"{names.SPAN_REPORT_FUNCTION_PREFIX}{self._name}",
             trace_id=invoke.trace_id,
             span_id=urandom(8),
             parent_span_id=invoke.span_id,
-            start_ns=times.returned_ns + offset,
+            start_ns=start_ns + offset,
             end_ns=times.reported_ns + offset,
-            attributes={
-                names.FAAS_INVOCATION_ID: times.invocation.request_id,
-                names.LAMBDASCOPE_RESPONSE_SIZE: times.response_size,
-            },
+            attributes=attributes,
             encoded=self._about_report(mode, times.status_code),
         )
 

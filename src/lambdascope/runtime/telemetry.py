@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.import_times import ImportTimes
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.phases import Phases
+    from lambdascope.runtime.streaming import ResponseStream
     from lambdascope.wire.runtime_api import Invocation
 
 # Enough for a peer that is alive to take a body.
@@ -30,10 +31,12 @@ class InvokeTimes:
     """What the loop notes of one invocation. All times are monotonic ns, 0 when not reached yet.
 
     `deadline_ns` is what the wall clock said on receipt; a later step of it changes nothing.
-    `entered_ns` and `returned_ns` are the handler's.
+    `entered_ns` and `returned_ns` are the handler's. `stream` is its streamed answer and `after`
+    what it wants to be run after the response, if there is any.
     """
 
     __slots__ = (
+        "after",
         "deadline_ns",
         "entered_ns",
         "invocation",
@@ -42,6 +45,7 @@ class InvokeTimes:
         "response_size",
         "returned_ns",
         "status_code",
+        "stream",
         "trigger",
     )
 
@@ -54,6 +58,8 @@ class InvokeTimes:
         self.reported_ns = 0
         self.response_size = 0
         self.status_code = 0
+        self.stream: ResponseStream | None = None
+        self.after: list[tuple[Callable[..., object], tuple[object, ...]]] | None = None
         self.trigger = FAAS_TRIGGER_OTHER
 
 

@@ -40,6 +40,7 @@ def test_everything_lambda_sets() -> None:
 
     assert vars(config) == {
         "handler": "app.handler",
+        "keep_async_tasks": False,
         "api_host": "127.0.0.1",
         "api_port": 9001,
         "task_root": "/var/task",

@@ -11,7 +11,8 @@ import pytest
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.faults import Fault
 from lambdascope.runtime.logs import Logs
-from lambdascope.runtime.loop import Loop, Terminated, Termination, check_size
+from lambdascope.runtime.loop import Loop, check_size
+from lambdascope.runtime.termination import Terminated, Termination
 from lambdascope.wire import names
 from unit.runtime.kit import make_config, make_invocation
 
