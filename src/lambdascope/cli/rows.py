@@ -53,6 +53,7 @@ def phase_row(kind: str, phase: Phase, label: str, *, depth: int = 1, note: str 
         duration_ms=phase.duration_ms,
         note=phase.error_type or phase.status if failed else note,
         failed=failed,
+        open=phase.status == records.TIMED_OUT,
     )
 
 

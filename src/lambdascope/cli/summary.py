@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lambdascope.cli import function as functions
 from lambdascope.cli.errors import is_load_fault
 from lambdascope.cli.handlers import handler_hint, missing_module_hint
-from lambdascope.cli.rows import milliseconds
+from lambdascope.cli.rows import INVOKE, milliseconds
 from lambdascope.cli.terminal import plain
 from lambdascope.cli.timeline import open_spans
 from lambdascope.emulator import records
@@ -59,11 +59,7 @@ def outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -
     if record.status == records.FUNCTION_ERROR:
         return f"function error: {kind}: {message}" if message else f"function error: {kind}"
     if record.status == records.TIMED_OUT:
-        names_open = ", ".join(plain(row.label) for row in open_spans(rows)) or config.handler
-        text = f"timed out after {config.timeout_ms / 1000:g} s; still open: {names_open}"
-        return text + (
-            "; --timeout SECONDS gives it more" if "timeout" in function.defaults else ""
-        )
+        return _timeout_outcome(record, rows, function)
     if record.status == records.OUT_OF_MEMORY:
         return (
             f"killed at the memory limit of {config.memory_mb} MB ({names.FAULT_OUT_OF_MEMORY}); "
@@ -71,6 +67,18 @@ def outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -
         )
     where = "init failed" if record.status == records.INIT_ERROR else "the environment failed"
     return f"{where}: {kind}: {message}" if message else f"{where}: {kind}"
+
+
+def _timeout_outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -> str:
+    """Who used up the time: the handler, or the runtime or an extension before or after it."""
+    unended = open_spans(rows)
+    labels = ", ".join(plain(row.label) for row in unended) or function.config.handler
+    text = f"timed out after {function.config.timeout_ms / 1000:g} s; still open: {labels}"
+    if record.response_ns is not None:
+        return text + " (the function had answered)"
+    if "timeout" in function.defaults and all(row.phase == INVOKE for row in unended):
+        return text + "; --timeout SECONDS gives it more"
+    return text
 
 
 def hint(record: InvocationRecord, function: Function) -> str | None:

@@ -66,14 +66,18 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
             )
         )
         inner = [p for p in record.phases if p is not phase and _within(p, phase)]
-        rows += [
-            phase_row(INIT, part, f"extension {part.who}".rstrip())
-            for part in inner
-            if part.name == "extension init"
-        ]
+        rows += [_extension_row(phase, part) for part in inner if part.name == "extension init"]
         runtime = next((part for part in inner if part.name == "runtime init"), None)
         rows += _runtime_rows(phase, runtime, tree)
     return rows
+
+
+def _extension_row(init: Phase, part: Phase) -> Row:
+    row = phase_row(INIT, part, f"extension {part.who}".rstrip())
+    if init.status == records.TIMED_OUT and part.end_ns >= init.end_ns:
+        row.open = row.failed = True  # the platform cut it off together with the whole init
+        row.note = "still open"
+    return row
 
 
 def _is_inside_invocation(record: InvocationRecord, phase: Phase) -> bool:

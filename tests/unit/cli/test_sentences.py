@@ -122,6 +122,30 @@ def test_a_timeout_says_what_was_open_and_how_to_get_more_time():
     )
 
 
+def test_a_timeout_after_the_answer_is_not_blamed_on_the_handler():
+    """What was still at work then is the extension, and more time is no remedy."""
+    record, spans = stories.warm()
+    record.status, record.error_type = records.TIMED_OUT, "Sandbox.Timedout"
+    record.phases[-1].status = records.TIMED_OUT
+    rows = rows_of(record, spans, handler="app.handler")
+    assert (
+        outcome(record, rows, _function())
+        == "timed out after 3 s; still open: extension (the function had answered)"
+    )
+
+
+def test_an_init_that_hangs_in_an_extension_names_it():
+    """The handler had not been loaded, so it is not what was open."""
+    record, _ = stories.timed_out()
+    record.phases = [
+        stories.phase("init", 0, 3000, status=records.TIMED_OUT, error_type="Sandbox.Timedout"),
+        stories.phase("extension init", 0, 20, who="quick"),
+        stories.phase("extension init", 1, 3000, who="hangs"),
+    ]
+    rows = rows_of(record, [], handler="app.handler")
+    assert outcome(record, rows, _function()) == "timed out after 3 s; still open: extension hangs"
+
+
 def test_an_error_answer_becomes_one_line():
     """Type and message, without the request id that the platform puts in front."""
     answer = {"errorType": "ValueError", "errorMessage": "two\nlines", "stackTrace": []}
