@@ -23,9 +23,11 @@ def spans_by_invocation(
     """The spans of each record, in the order of the records, each sorted by start.
 
     A trace belongs to the invocation that one of its spans names (faas.invocation_id). A trace
-    that names none belongs to the invocation during which its spans began.
+    that names none belongs to the invocation during which its spans began. A span that arrived
+    more than once is there once: senders try again what a collector did not take.
     """
-    heap = sorted(spans, key=lambda span: span.start_ns)
+    once = {(span.trace_id, span.span_id): span for span in spans}
+    heap = sorted(once.values(), key=lambda span: span.start_ns)
     index_by_request = {record.request_id: index for index, record in enumerate(records)}
     index_by_trace: dict[bytes, int] = {}
     for span in heap:

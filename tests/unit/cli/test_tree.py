@@ -213,11 +213,18 @@ def test_spans_go_to_the_invocation_that_their_trace_names():
     second = stories.record(request_id="other", handed_out_ns=stories.at(5000))
     foreign = stories.SpanMaker(trace_id=bytes(16))("foreign", 5001, 5002)
     late = stories.SpanMaker()("late span of the first trace", 6000, 6001)
+    late.span_id = b"its own!"
     found = spans_by_invocation([first, second], [foreign, late, *spans])
     assert [[*spans, late], [foreign]] == [
         sorted(own, key=lambda span: (span is late, spans.index(span) if span in spans else 0))
         for own in found
     ]
+
+
+def test_a_span_that_was_sent_twice_is_shown_once():
+    """An extension sends again what the collector behind the command did not take."""
+    record, spans = stories.warm()
+    assert spans_by_invocation([record], [*spans, *spans]) == [spans]
 
 
 def test_a_packages_own_modules_are_folded_into_its_row():
