@@ -383,3 +383,22 @@ async def handler(event, context):
         platform.post()
         out, _ = platform.end()
     assert ["r0", "r0"] == [line.split("\t")[2] for line in out.splitlines()]
+
+
+def test_context_can_be_copied_and_pickled(tmp_path: Path) -> None:
+    """A copy of the context is of the same invocation; a pickled one is of none."""
+    code = """
+import copy, pickle
+def handler(event, context):
+    copied = copy.deepcopy(context)
+    sent = pickle.loads(pickle.dumps(context))
+    try: sent.stream()
+    except RuntimeError as error: said = str(error)
+    copied.run_after_response(print, "done")
+    return [copied.aws_request_id, sent.aws_request_id, said]
+"""
+    with Platform(tmp_path, code) as platform:
+        answer = json.loads(platform.post().body())
+        out, _ = platform.end()
+    assert ["r0", "r0", "a response stream needs a running invocation"] == answer
+    assert out == "done\n"

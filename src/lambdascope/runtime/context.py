@@ -107,6 +107,23 @@ class ClientContext(_Described):
         self.client = Client(client) if isinstance(client, dict) else client
 
 
+class Offers:
+    """What the runtime does for the invocation that is running; a copy is of the same one."""
+
+    __slots__ = ("live", "times")
+
+    def __init__(self, times: InvokeTimes, live: Callable[[], LiveResults]) -> None:
+        self.times = times
+        self.live = live
+
+    def __deepcopy__(self, _memo: object) -> Offers:
+        return self
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """In another process there is no such invocation."""
+        return type(None), ()
+
+
 class LambdaContext:
     """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py.
 
@@ -120,7 +137,7 @@ class LambdaContext:
         *,
         deadline_ns: int,
         write: Callable[[str], None],
-        offers: tuple[InvokeTimes, Callable[[], LiveResults]] | None = None,
+        offers: Offers | None = None,
     ) -> None:
         self.aws_request_id = invocation.request_id
         self.log_group_name = config.log_group_name
@@ -174,8 +191,8 @@ class LambdaContext:
         prelude = None
         if status_code is not None or headers or cookies:
             prelude = HttpPrelude(200 if status_code is None else status_code, headers, cookies)
-        times, live = self._offered("a response stream")
-        return live().open_stream(times, content_type=content_type, prelude=prelude)
+        offers = self._offered("a response stream")
+        return offers.live().open_stream(offers.times, content_type=content_type, prelude=prelude)
 
     def run_after_response(self, work: Callable[..., object], *args: object) -> None:
         """Call `work(*args)` once the caller has its answer, within what is left of the deadline.
@@ -183,13 +200,13 @@ class LambdaContext:
         An `async def` function is awaited. The time is billed. A failure is logged and changes
         nothing about the invocation.
         """
-        times, live = self._offered("work after the response")
-        live()
-        if times.after is None:
-            times.after = []
-        times.after.append((work, args))
+        offers = self._offered("work after the response")
+        offers.live()
+        if offers.times.after is None:
+            offers.times.after = []
+        offers.times.after.append((work, args))
 
-    def _offered(self, what: str) -> tuple[InvokeTimes, Callable[[], LiveResults]]:
+    def _offered(self, what: str) -> Offers:
         if self._offers is None:
             raise RuntimeError(f"{what} needs a running invocation")
         return self._offers

@@ -10,7 +10,7 @@ from time import monotonic_ns
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from lambdascope.runtime.api import RuntimeApiError
-from lambdascope.runtime.context import LambdaContext, current_invocation
+from lambdascope.runtime.context import LambdaContext, Offers, current_invocation
 from lambdascope.runtime.faults import ErrorReport, Fault, exit_fault, exit_status
 from lambdascope.runtime.serde import Encoder, decode_event
 from lambdascope.runtime.telemetry import InvokeTimes
@@ -50,6 +50,7 @@ class Loop:
         logs: Logs,
         telemetry: Telemetry,
         termination: Termination,
+        trace_env: TraceEnv | None = None,
     ) -> None:
         self._config = config
         self._handler = handler
@@ -57,7 +58,7 @@ class Loop:
         self._logs = logs
         self._telemetry = telemetry
         self._termination = termination
-        self._trace_env = TraceEnv()
+        self._trace_env = TraceEnv() if trace_env is None else trace_env
         self._encoder = Encoder(ensure_ascii=config.ensure_ascii)
         self._live_results: LiveResults | None = None
 
@@ -144,7 +145,7 @@ class Loop:
                 self._config,
                 deadline_ns=times.deadline_ns,
                 write=self._logs.write,
-                offers=(times, self._live),
+                offers=Offers(times, self._live),
             )
             event = decode_event(invocation.body, invocation.content_type)
             times.trigger = trigger_of(event)
