@@ -53,8 +53,9 @@ def aws_command() -> Path | None:
 def interpreters() -> dict[tuple[int, int], Path]:
     """The supported Pythons of this machine except the running one, by (major, minor).
 
-    They are looked for as `python3.N` in `$PYENV_ROOT/versions/*/bin` and on PATH. Only those
-    that answer count: pyenv puts launchers on PATH that end with an error.
+    They are looked for as `python3.N` beside the installation of the running one, where version
+    managers have the others, and on PATH. Only those that answer count: version managers put
+    launchers on PATH that end with an error.
     """
     found: dict[tuple[int, int], Path] = {}
     for version in SUPPORTED:
@@ -76,9 +77,7 @@ def _executable(part: str, name: str) -> Path | None:
 
 
 def _candidates(name: str) -> list[Path]:
-    paths: list[Path] = []
-    if root := os.environ.get("PYENV_ROOT"):
-        paths += sorted(Path(root).glob(f"versions/*/bin/{name}"), reverse=True)
+    paths = sorted(Path(sys.base_prefix).parent.glob(f"*/bin/{name}"), reverse=True)
     if on_path := shutil.which(name):
         paths.append(Path(on_path))
     return paths

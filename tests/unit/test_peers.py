@@ -29,7 +29,7 @@ def script(path: Path, line: str) -> Path:
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine with no peers and no other interpreters."""
     monkeypatch.setenv("LAMBDASCOPE_PEERS", str(tmp_path / "peers"))
-    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "pythons" / "7"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     peers.interpreters.cache_clear()
     yield tmp_path
@@ -57,11 +57,9 @@ def test_the_built_collector_is_preferred_to_the_one_in_its_place(empty: Path) -
 def test_a_launcher_that_ends_with_an_error_is_no_interpreter(empty: Path) -> None:
     """Of the candidates only one that answers with the right version is taken."""
     script(empty / "bin" / NAME, "exit 127")
-    script(empty / "pyenv" / "versions" / "9" / "bin" / NAME, "echo 2 7 /somewhere")
+    script(empty / "pythons" / "9" / "bin" / NAME, "echo 2 7 /somewhere")
     assert peers.interpreters() == {}
 
     peers.interpreters.cache_clear()
-    script(
-        empty / "pyenv" / "versions" / "8" / "bin" / NAME, f"echo {OTHER[0]} {OTHER[1]} /with a/gap"
-    )
+    script(empty / "pythons" / "8" / "bin" / NAME, f"echo {OTHER[0]} {OTHER[1]} /with a/gap")
     assert [str(path) for path in peers.interpreters().values()] == ["/with a/gap"]
