@@ -186,6 +186,14 @@ def test_several_invocations_are_one_cold_and_the_rest_warm(folder):
     assert "2 log lines of these are not shown" in shown
 
 
+def test_what_was_lost_at_the_end_is_said_after_many_invocations(folder):
+    """The extension's last line is about all of them, so it is not held back with their logs."""
+    dead = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"
+    done = _run(folder, "invoke", "app.handler", "-n", "3", "--env", dead)
+    assert [line for line in _lines_of(done) if "not everything got through" in line], done.stderr
+    assert done.returncode == 0
+
+
 def test_the_worst_invocation_decides_the_exit_code(folder):
     """A timeout resets the environment, and the next invocation is cold again."""
     done = _run(folder, "invoke", "app.slow", "-n", "2", "--timeout", "0.3", "--json")

@@ -68,6 +68,7 @@ def _run(
             if position == WHOLE:
                 view.log.hold()
             found.append(session.environment.invoke(event))
+        view.log.resume()  # what the extensions say at the shutdown is about all invocations
     for problem in session.problems():
         view.say(f"telemetry: {problem}")
     return found, spans_by_invocation(found, session.spans())

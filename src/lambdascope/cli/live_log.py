@@ -35,6 +35,11 @@ class LiveLog:
         with self._lock:
             self._holding = True
 
+    def resume(self) -> None:
+        """Print lines again; those that were held stay unprinted and counted."""
+        with self._lock:
+            self._holding = False
+
     def write(self, line: LogLine) -> None:
         """One line, as CloudWatch would show it."""
         if not self._shown or (not self._with_reports and _is_report(line)):
