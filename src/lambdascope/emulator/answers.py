@@ -145,12 +145,12 @@ def timeout_text(timeout_ms: int) -> str:
     return f"Task timed out after {timeout_ms / 1000:.2f} seconds"
 
 
-def response_too_large(size_bytes: int) -> bytes:
+def response_too_large(size_bytes: int, limit_bytes: int = names.MAX_PAYLOAD_BYTES) -> bytes:
     """The answer when the runtime's response is over the limit."""
     return error_body(
         names.FAULT_RESPONSE_SIZE,
         f"Response payload size ({size_bytes} bytes) exceeded maximum allowed payload size "
-        f"({names.MAX_PAYLOAD_BYTES} bytes).",
+        f"({limit_bytes} bytes).",
     )
 
 

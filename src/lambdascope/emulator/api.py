@@ -41,7 +41,11 @@ class Api:
         self._sandbox = sandbox
         self._bus = bus
         self._on_subscribed = on_subscribed
-        self._runtime = RuntimeServer(sandbox, snap_start=config.init_type == INIT_SNAP_START)
+        self._runtime = RuntimeServer(
+            sandbox,
+            snap_start=config.init_type == INIT_SNAP_START,
+            stream_bytes_per_s=config.stream_bytes_per_s,
+        )
         self._extensions = ExtensionServer(sandbox, config)
         self._listener = Listener(self._handle, name="lambda-api")
         self.address = self._listener.address

@@ -32,7 +32,8 @@ class FunctionConfig:
     own, started with `python`. `variables` are the user's environment variables. `extensions` are
     paths of executables. `telemetry` is one of the TELEMETRY_ constants. With `freeze` the
     processes are stopped between invocations; with `memory_limit` they are killed when they use
-    more than `memory_mb` together.
+    more than `memory_mb` together. `stream_bytes_per_s` is how fast a streamed response goes after
+    its first 6 MiB (on Lambda `names.STREAM_BYTES_PER_S`); None is no limit.
     """
 
     handler: str
@@ -54,6 +55,7 @@ class FunctionConfig:
     freeze: bool = True
     memory_limit: bool = True
     log_format: str = LOG_TEXT
+    stream_bytes_per_s: int | None = None
 
     @property
     def function_arn(self) -> str:

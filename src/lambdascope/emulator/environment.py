@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lambdascope.emulator.config import FunctionConfig
     from lambdascope.emulator.records import LogLine
+    from lambdascope.emulator.stream import ResponseStream
 
 # How long the end may take beyond its own budgets before the caller is let go.
 _END_WAIT_S = 10.0
@@ -43,7 +44,9 @@ class InvokeOptions(TypedDict, total=False):
     X-Ray header; what it lacks is added. `request_id` is made when absent. `on_response` is called
     once, from another thread, as soon as the answer to the caller is complete (or known to be an
     error); it must return at once, because the runtime waits. `invoke` itself returns later, when
-    the extensions are back as well.
+    the extensions are back as well. `on_stream` is called once, likewise, at the first byte of a
+    streamed response; from then on the stream must be read or left. Without it such a response is
+    collected, and must be no longer than one that is not streamed.
     """
 
     client_context: str | None
@@ -53,6 +56,7 @@ class InvokeOptions(TypedDict, total=False):
     qualifier: str | None
     request_id: str | None
     on_response: Callable[[InvocationRecord], None] | None
+    on_stream: Callable[[InvocationRecord, ResponseStream], None] | None
 
 
 class ExecutionEnvironment:
@@ -170,7 +174,10 @@ class ExecutionEnvironment:
             names.TENANT_ID.lower(): options.get("tenant_id"),
         }
         turn = Turn(
-            record, tenant_id=options.get("tenant_id"), on_response=options.get("on_response")
+            record,
+            tenant_id=options.get("tenant_id"),
+            on_response=options.get("on_response"),
+            on_stream=options.get("on_stream"),
         )
         return Job(turn, {name: value for name, value in headers.items() if value})
 

@@ -10,39 +10,33 @@ once: Lambda's two retries are not made. Source: AWS Lambda API reference, "Invo
 from __future__ import annotations
 
 import base64
-import sys
-import threading
 import uuid
-from queue import Empty, Full, Queue, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, Unpack
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from lambdascope.emulator import invoke_request as api
-from lambdascope.emulator.environment import EnvironmentClosed, InvokeOptions
+from lambdascope.emulator.answers import FAULT_TRUNCATED
+from lambdascope.emulator.async_events import EventQueue
+from lambdascope.emulator.calls import Call
+from lambdascope.emulator.event_stream import EVENT_STREAM_TYPE, invoke_complete, payload_chunk
 from lambdascope.emulator.invoke_request import InvokeRefused, InvokeRequest
+from lambdascope.emulator.records import FUNCTION_ERROR, INIT_ERROR
 from lambdascope.transport.listener import Listener
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from lambdascope.emulator.config import FunctionConfig
+    from collections.abc import Iterator
+
+    from lambdascope.emulator.calls import Invoker
+    from lambdascope.emulator.environment import InvokeOptions
     from lambdascope.emulator.records import InvocationRecord
+    from lambdascope.emulator.stream import ResponseStream
     from lambdascope.transport.listener import Exchange
 
 _JSON = ("Content-Type", names.CONTENT_TYPE_JSON)
 _TEXT = ("Content-Type", "text/plain; charset=utf-8")
 _LOG_TAIL_BYTES = 4096
-_QUEUED_EVENTS = 1000
-_JOIN_S = 0.5
-
-
-class Invoker(Protocol):
-    """What the endpoint needs of an ExecutionEnvironment."""
-
-    config: FunctionConfig
-
-    def invoke(self, event: bytes, **options: Unpack[InvokeOptions]) -> InvocationRecord:
-        """Run one invocation to its end."""
+_UNHANDLED = "Unhandled"
 
 
 class InvokeEndpoint:
@@ -52,7 +46,7 @@ class InvokeEndpoint:
         """Binds; raises OSError when the port is taken."""
         self._environment = environment
         self._listener = Listener(self._handle, host=host, port=port, name="invoke")
-        self._events = _Background(environment)
+        self._events = EventQueue(environment)
 
     @property
     def url(self) -> str:
@@ -72,14 +66,13 @@ class InvokeEndpoint:
         path, _, query = exchange.target.partition("?")
         name = api.function_name(path)
         try:
-            _check_origin(exchange.headers.get("origin"))
+            api.check_origin(exchange.headers.get("origin"))
             if name is not None:
                 _check_method(exchange.method, "POST")
                 if path.startswith(api.STREAM_PREFIX):
-                    raise InvokeRefused(
-                        501, api.NOT_IMPLEMENTED, "InvokeWithResponseStream is not emulated yet"
-                    )
-                self._invoke(exchange, name, query)
+                    self._invoke_with_stream(exchange, name, query)
+                else:
+                    self._invoke(exchange, name, query)
             elif path in ("/", names.PING_PATH):
                 _check_method(exchange.method, "GET")
                 body = b"pong" if path == names.PING_PATH else self._hint()
@@ -103,8 +96,34 @@ class InvokeEndpoint:
             request_id = self._events.submit(event, _options(request))
             exchange.respond(names.ACCEPTED, ((api.REQUEST_ID, request_id),))
         else:
-            record = _run(self._environment, event, request)
+            call = Call(self._environment, event, _options(request))
+            record = call.end() if request.wants_log else call.answer()[0]
             exchange.respond(names.OK, self._headers(record, request), record.answer)
+
+    def _invoke_with_stream(self, exchange: Exchange, name: str, query: str) -> None:
+        types = api.STREAM_INVOCATION_TYPES
+        request = api.parse_invoke(
+            name, query, exchange.headers, self._environment.config, types=types
+        )
+        event = api.check_event(_read_body(exchange, request))
+        if request.invocation_type == api.DRY_RUN:
+            exchange.respond(204, ((api.REQUEST_ID, str(uuid.uuid4())),))
+            return
+        call = Call(self._environment, event, _options(request), streams=True)
+        record, stream = call.answer()
+        headers = (
+            ("Content-Type", EVENT_STREAM_TYPE),
+            (api.REQUEST_ID, record.request_id),
+            (api.TRACE_ID, record.trace_header),
+            (api.EXECUTED_VERSION, self._environment.config.version),
+        )
+        try:
+            frames = _frames(call, record, stream, wants_log=request.wants_log)
+            exchange.respond_chunked(names.OK, headers, frames)
+        finally:
+            # Nobody stops the function because its caller has gone.
+            if stream is not None:
+                stream.leave()
 
     def _headers(self, record: InvocationRecord, request: InvokeRequest) -> list[tuple[str, str]]:
         headers = [
@@ -118,6 +137,34 @@ class InvokeEndpoint:
         if request.wants_log:
             headers.append((api.LOG_RESULT, base64.b64encode(log_tail(record)).decode()))
         return headers
+
+
+def _frames(
+    call: Call, record: InvocationRecord, stream: ResponseStream | None, *, wants_log: bool
+) -> Iterator[bytes]:
+    """The event stream of one invocation: the payload as it comes, then how it ended."""
+    if stream is not None:
+        for piece in stream.pieces():
+            yield payload_chunk(piece)
+        error_type, error = stream.error_type, stream.error
+    else:
+        error_type, error = record.error_type, record.answer
+        if not record.function_error and record.answer:
+            yield payload_chunk(record.answer)
+    code = _error_code(record, error_type)
+    log = log_tail(call.end()) if wants_log else None
+    yield invoke_complete(code, error, log)
+
+
+def _error_code(record: InvocationRecord, error_type: str) -> str:
+    """The platform's error type if the platform broke the answer off; Unhandled for the function's.
+
+    The type of an error that the function reported is in its JSON.
+    """
+    of_the_platform = error_type in (FAULT_TRUNCATED, names.FAULT_RESPONSE_SIZE)
+    if error_type and not of_the_platform and record.status in (FUNCTION_ERROR, INIT_ERROR):
+        return _UNHANDLED
+    return error_type
 
 
 def log_tail(record: InvocationRecord) -> bytes:
@@ -136,98 +183,6 @@ def _options(request: InvokeRequest) -> InvokeOptions:
     }
 
 
-def _run(environment: Invoker, event: bytes, request: InvokeRequest) -> InvocationRecord:
-    """Invoke, and return when the caller may have its answer. Raises InvokeRefused."""
-    outcome: SimpleQueue[InvocationRecord | Exception] = SimpleQueue()
-    options = _options(request)
-    if not request.wants_log:
-        options["on_response"] = outcome.put
-
-    def to_the_end() -> None:
-        try:
-            outcome.put(environment.invoke(event, **options))
-        except Exception as error:  # noqa: BLE001 - it is raised again where it can be answered
-            outcome.put(error)
-
-    # A thread of its own, because `invoke` goes on after the answer is there.
-    threading.Thread(target=to_the_end, name="invocation", daemon=True).start()
-    result = outcome.get()
-    if isinstance(result, EnvironmentClosed):
-        # Not a 5xx, which SDKs would send again and again.
-        raise InvokeRefused(409, api.CONFLICT, str(result))
-    if isinstance(result, Exception):
-        print(f"lambdascope: an invocation failed in the emulator: {result!r}", file=sys.stderr)
-        raise InvokeRefused(500, api.SERVICE_FAULT, f"fault of the emulator: {result!r}")
-    return result
-
-
-class _Background:
-    """Runs events one after the other. Its thread starts with the first of them."""
-
-    def __init__(self, environment: Invoker) -> None:
-        self._environment = environment
-        self._queue: Queue[tuple[bytes, InvokeOptions] | None] = Queue(_QUEUED_EVENTS)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = False
-
-    def submit(self, event: bytes, options: InvokeOptions) -> str:
-        """Queue an event; its request id. Raises InvokeRefused when the queue is full."""
-        request_id = str(uuid.uuid4())
-        options["request_id"] = request_id
-        with self._lock:
-            if self._closed:
-                raise InvokeRefused(409, api.CONFLICT, "the emulator is being stopped")
-            try:
-                self._queue.put_nowait((event, options))
-            except Full:
-                text = f"{_QUEUED_EVENTS} events are waiting already"
-                raise InvokeRefused(429, api.TOO_MANY_REQUESTS, text) from None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-                self._thread.start()
-        return request_id
-
-    def close(self) -> None:
-        """Take no more; what waits is not run. An invocation under way is not waited for long."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            waiting = self._clear()
-            self._queue.put_nowait(None)
-            thread = self._thread
-        if waiting:
-            print(f"lambdascope: stopped with {waiting} queued events not run", file=sys.stderr)
-        if thread is not None:
-            thread.join(_JOIN_S)
-
-    def _clear(self) -> int:
-        removed = 0
-        while True:
-            try:
-                self._queue.get_nowait()
-            except Empty:
-                return removed
-            removed += 1
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            event, options = item
-            try:
-                record = self._environment.invoke(event, **options)
-            except EnvironmentClosed as error:
-                what = str(error)
-            except Exception as error:  # noqa: BLE001 - one bad event must not end the queue
-                what = f"a fault of the emulator: {error!r}"
-            else:
-                if not record.function_error:
-                    continue
-                what = "a function error; Lambda would retry it up to twice, the emulator does not"
-            request_id = options["request_id"]
-            print(f"lambdascope: event {request_id} ended with {what}", file=sys.stderr)
-
-
 def _read_body(exchange: Exchange, request: InvokeRequest) -> bytes:
     try:
         return exchange.read_body(request.max_bytes)
@@ -242,16 +197,6 @@ def _read_body(exchange: Exchange, request: InvokeRequest) -> bytes:
 def _check_method(method: str, wanted: str) -> None:
     if method != wanted:
         raise InvokeRefused(405, api.UNKNOWN_OPERATION, f"{method} is not allowed here: {wanted}")
-
-
-def _check_origin(origin: str | None) -> None:
-    """A web page from elsewhere, open in the user's browser, must not run the user's function."""
-    try:
-        host = None if origin is None else urlsplit(origin).hostname
-    except ValueError:
-        host = None
-    if origin is not None and host not in ("127.0.0.1", "localhost"):
-        raise InvokeRefused(403, api.ACCESS_DENIED, f"called by a page of {origin[:200]}")
 
 
 def _refuse(exchange: Exchange, refusal: InvokeRefused) -> None:

@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator import answers, platform_events, reports
-from lambdascope.emulator.records import FUNCTION_ERROR, SUCCESS, Phase, Report
+from lambdascope.emulator.records import (
+    CRASHED,
+    FUNCTION_ERROR,
+    OUT_OF_MEMORY,
+    SUCCESS,
+    Phase,
+    Report,
+)
 from lambdascope.emulator.sandbox import DeadlinePassed, EnvironmentFailed, Turn
 from lambdascope.emulator.times import MS
 from lambdascope.wire import names
@@ -180,8 +187,11 @@ class InvokePhase:
         """The caller's answer, unless it has one; what happened stands in the record either way."""
         turn, record = self._turn, self._record
         with self._host.lock:
-            body = fault.answer(record.request_id)
-            first = turn.answer(body, status=fault.status, error_type=fault.error_type)
+            body, kind = fault.answer(record.request_id), fault.error_type
+            if turn.stream is not None and fault.status in (CRASHED, OUT_OF_MEMORY):
+                # All that the caller of a stream is told is that it broke off.
+                body, kind = answers.truncated_response(), answers.FAULT_TRUNCATED
+            first = turn.answer(body, status=fault.status, error_type=kind)
             record.status, record.error_type = fault.status, fault.error_type
         if first:
             turn.publish()

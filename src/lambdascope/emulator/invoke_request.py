@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,8 @@ EXECUTED_VERSION = "X-Amz-Executed-Version"
 REQUEST_RESPONSE = "RequestResponse"
 EVENT = "Event"
 DRY_RUN = "DryRun"
-_INVOCATION_TYPES = (EVENT, REQUEST_RESPONSE, DRY_RUN)
+INVOCATION_TYPES = (EVENT, REQUEST_RESPONSE, DRY_RUN)
+STREAM_INVOCATION_TYPES = (REQUEST_RESPONSE, DRY_RUN)
 LOG_TAIL = "Tail"
 
 MAX_SYNC_BYTES = 6 * 1024 * 1024
@@ -56,7 +57,6 @@ CONFLICT = "ResourceConflictException"
 ACCESS_DENIED = "AccessDeniedException"
 SERVICE_FAULT = "ServiceException"
 UNKNOWN_OPERATION = "UnknownOperationException"
-NOT_IMPLEMENTED = "NotImplementedException"
 # These have their text under a key with a capital letter.
 _CAPITAL = (NOT_FOUND, SERVICE_FAULT)
 
@@ -120,17 +120,22 @@ def function_name(path: str) -> str | None:
 
 
 def parse_invoke(
-    name: str, query: str, headers: Mapping[str, str], config: FunctionConfig
+    name: str,
+    query: str,
+    headers: Mapping[str, str],
+    config: FunctionConfig,
+    *,
+    types: tuple[str, ...] = INVOCATION_TYPES,
 ) -> InvokeRequest:
-    """A request for the function `name`. Raises InvokeRefused."""
+    """A request for the function `name`, of one of `types`. Raises InvokeRefused."""
     kind = headers.get(INVOCATION_TYPE.lower()) or REQUEST_RESPONSE
     qualifier = _qualifier(name, query, config)
-    if kind not in _INVOCATION_TYPES:
+    if kind not in types:
         raise InvokeRefused(
             400,
             INVALID_PARAMETER,
             f"1 validation error detected: Value '{kind}' at 'invocationType' failed to satisfy "
-            f"constraint: Member must satisfy enum value set: [{', '.join(_INVOCATION_TYPES)}]",
+            f"constraint: Member must satisfy enum value set: [{', '.join(types)}]",
         )
     context = _client_context(headers.get(CLIENT_CONTEXT.lower()))
     return InvokeRequest(
@@ -163,6 +168,19 @@ def check_event(body: bytes) -> bytes:
         INVALID_CONTENT,
         f"Could not parse request body into json: Could not parse payload into json: {reason}",
     )
+
+
+def check_origin(origin: str | None) -> None:
+    """A web page from elsewhere, open in the user's browser, must not run the user's function.
+
+    Raises InvokeRefused.
+    """
+    try:
+        host = None if origin is None else urlsplit(origin).hostname
+    except ValueError:
+        host = None
+    if origin is not None and host not in ("127.0.0.1", "localhost"):
+        raise InvokeRefused(403, ACCESS_DENIED, f"called by a page of {origin[:200]}")
 
 
 def _refuse_constant(constant: str) -> NoReturn:

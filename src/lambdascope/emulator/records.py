@@ -73,6 +73,8 @@ class InvocationRecord:
     `answer` is what the caller gets; `function_error` is the value of X-Amz-Function-Error (or
     None). `cold` says that an init preceded it; then `phases` starts with that init. `deadline_ms`
     is Unix time. `response_ns` is when the first byte of the answer arrived, None when none did.
+    Of an answer that was `streamed` to its caller `answer` is the beginning (at most 64 KiB), or
+    the error that it ended with.
     """
 
     request_id: str
@@ -89,6 +91,7 @@ class InvocationRecord:
     answer: bytes = b""
     content_type: str = "application/json"
     function_error: str | None = None
+    streamed: bool = False
     phases: list[Phase] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     report: Report | None = None

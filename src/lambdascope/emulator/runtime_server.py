@@ -7,14 +7,11 @@ request id first (400), then the attempt (410), then the state (403).
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from typing import TYPE_CHECKING
 
-from lambdascope.emulator import answers, records
+from lambdascope.emulator import answers
+from lambdascope.emulator.response import ResponseReader
 from lambdascope.emulator.sandbox import Refused
-from lambdascope.transport.listener import PeerGone
 from lambdascope.wire import names, runtime_api, states
 from lambdascope.wire.runtime_api import InitError, InvocationError, InvocationResponse, Next
 
@@ -24,18 +21,25 @@ if TYPE_CHECKING:
     from lambdascope.emulator.sandbox import Sandbox, Turn
     from lambdascope.transport.listener import Exchange
 
-_CAUSE_TYPE = "application/vnd.aws.lambda.error.cause+json"
-_TRAILER_TYPE = names.FUNCTION_ERROR_TYPE.lower()
-_TRAILER_BODY = names.FUNCTION_ERROR_BODY.lower()
 _MAX_INIT_ERROR_BYTES = names.MAX_PAYLOAD_BYTES
 
 
 class RuntimeServer:
-    """Answers the requests of a runtime. `sandbox()` is the current generation."""
+    """Answers the requests of a runtime. `sandbox()` is the current generation.
 
-    def __init__(self, sandbox: Callable[[], Sandbox], *, snap_start: bool = False) -> None:
+    `stream_bytes_per_s` limits what is handed on of a streamed response.
+    """
+
+    def __init__(
+        self,
+        sandbox: Callable[[], Sandbox],
+        *,
+        snap_start: bool = False,
+        stream_bytes_per_s: int | None = None,
+    ) -> None:
         self._sandbox = sandbox
         self._snap_start = snap_start
+        self._stream_bytes_per_s = stream_bytes_per_s
 
     def handle(self, exchange: Exchange) -> None:
         """Answer one request under the Runtime API's path. Raises PeerGone."""
@@ -97,23 +101,9 @@ class RuntimeServer:
         self, exchange: Exchange, sandbox: Sandbox, message: InvocationResponse | InvocationError
     ) -> None:
         turn = _admit(sandbox, message)
-        try:
-            body, size = _read(exchange)
-        except PeerGone:
-            # Either the runtime is dying, and its end is the answer; or it goes on to `next`.
-            with sandbox.lock:
-                _sent(sandbox, turn)
-            raise
-        with sandbox.lock:
-            _sent(sandbox, turn)
-            turn.produced_bytes = size
-            settled = _settle(turn, message, body, size, exchange.trailers or {})
-            sandbox.lock.notify_all()
-        if settled:
-            turn.publish()
-        if size > names.MAX_PAYLOAD_BYTES:
-            text = f"Exceeded maximum allowed payload size ({names.MAX_PAYLOAD_BYTES} bytes)."
-            raise Refused(names.PAYLOAD_TOO_LARGE, names.REQUEST_ENTITY_TOO_LARGE, text)
+        ResponseReader(
+            exchange, sandbox, turn, message=message, bytes_per_s=self._stream_bytes_per_s
+        ).run()
         exchange.respond_raw(runtime_api.status_response(names.ACCEPTED))
 
 
@@ -134,7 +124,6 @@ def _runtime_is_back(sandbox: Sandbox) -> None:
 
 def _admit(sandbox: Sandbox, message: InvocationResponse | InvocationError) -> Turn:
     """The invocation that is answered. Raises Refused."""
-    now = sandbox.clock.now_ns()
     with sandbox.lock:
         turn = None if sandbox.closed else sandbox.turn
         if turn is None or turn.record.request_id != message.request_id:
@@ -149,68 +138,6 @@ def _admit(sandbox: Sandbox, message: InvocationResponse | InvocationError) -> T
             # As in AWS's server the state stays where it is: the runtime cannot go on from here.
             text = f"Invalid function response mode: {mode[:40]}"
             raise Refused(names.BAD_REQUEST, names.INVALID_RESPONSE_MODE, text)
-        turn.record.response_ns = now
+        if not mode:
+            turn.record.response_ns = sandbox.clock.now_ns()
         return turn
-
-
-def _read(exchange: Exchange) -> tuple[bytes, int]:
-    """The body, cut at the limit, and its true size.
-
-    It is read to its end even over the limit: a client that is still sending would not see the
-    answer.
-    """
-    body = bytearray()
-    size = 0
-    for piece in exchange.iter_body():
-        size += len(piece)
-        if size <= names.MAX_PAYLOAD_BYTES:
-            body += piece
-    return bytes(body), size
-
-
-def _sent(sandbox: Sandbox, turn: Turn) -> None:
-    sandbox.runtime.step(states.SENT)
-    turn.response_end_ns = sandbox.clock.now_ns()
-
-
-def _settle(
-    turn: Turn,
-    message: InvocationResponse | InvocationError,
-    body: bytes,
-    size: int,
-    trailers: dict[str, str],
-) -> bool:
-    """Decide what the caller gets."""
-    if size > names.MAX_PAYLOAD_BYTES:
-        body, kind = answers.response_too_large(size), names.FAULT_RESPONSE_SIZE
-        return turn.answer(body, status=records.FUNCTION_ERROR, error_type=kind)
-    if isinstance(message, InvocationError):
-        if message.content_type == _CAUSE_TYPE:
-            body = _without_cause(body)
-        kind = answers.reported_type(message.error_type, body)
-        return turn.answer(body, status=records.FUNCTION_ERROR, error_type=kind)
-    if _TRAILER_TYPE in trailers:
-        body = _decoded(trailers.get(_TRAILER_BODY, ""))
-        kind = answers.reported_type(trailers[_TRAILER_TYPE], body)
-        return turn.answer(body, status=records.FUNCTION_ERROR, error_type=kind)
-    content_type = message.content_type or names.CONTENT_TYPE_JSON
-    return turn.answer(body, status=records.SUCCESS, content_type=content_type)
-
-
-def _without_cause(body: bytes) -> bytes:
-    """An error with X-Ray cause: the caller gets the fields that are meant for it."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return body
-    if not isinstance(fields, dict):
-        return body
-    fields.pop("errorCause", None)
-    return json.dumps(fields).encode()
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return text.encode()

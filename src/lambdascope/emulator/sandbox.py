@@ -11,6 +11,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING
 
+from lambdascope.emulator.stream import ResponseStream
 from lambdascope.wire import names, states
 
 if TYPE_CHECKING:
@@ -54,10 +55,14 @@ class Turn:
         *,
         tenant_id: str | None = None,
         on_response: Callable[[InvocationRecord], None] | None = None,
+        on_stream: Callable[[InvocationRecord, ResponseStream], None] | None = None,
     ) -> None:
         self.record = record
         self.tenant_id = tenant_id
         self.on_response = on_response
+        self.on_stream = on_stream
+        # What the caller reads from, once the first byte of a streamed response is there.
+        self.stream: ResponseStream | None = None
         # New for each attempt, so that a late answer cannot be taken for that of a retry.
         self.nonce = str(uuid.uuid4())
         self.handed_out = False
@@ -85,7 +90,27 @@ class Turn:
         record.status = status
         record.error_type = error_type
         record.function_error = "Unhandled" if error_type else None
+        if self.stream is not None:
+            self.stream.end(error_type, body if error_type else b"")
         return True
+
+    def begin_stream(self, content_type: str) -> ResponseStream | None:
+        """The caller's stream; None when it has its answer. Call with the lock held."""
+        if self.answered:
+            return None
+        self.record.streamed = True
+        self.stream = ResponseStream(content_type)
+        return self.stream
+
+    def publish_stream(self, stream: ResponseStream) -> None:
+        """Tell the caller that its answer begins. Call without the lock."""
+        if self.on_stream is None:
+            return
+        try:
+            self.on_stream(self.record, stream)
+        except Exception as error:  # noqa: BLE001 - the caller's code; it must not hold the runtime
+            stream.leave()
+            print(f"lambdascope: on_stream failed: {error!r}", file=sys.stderr)
 
     def publish(self) -> None:
         """Tell the caller that its answer is there. Call without the lock."""

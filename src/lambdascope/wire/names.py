@@ -34,6 +34,9 @@ FUNCTION_ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
 XRAY_ERROR_CAUSE = "Lambda-Runtime-Function-XRay-Error-Cause"
 RESPONSE_MODE = "Lambda-Runtime-Function-Response-Mode"
 RESPONSE_MODE_STREAMING = "streaming"
+# A streamed HTTP answer begins with JSON (statusCode, headers, cookies) and these eight bytes.
+HTTP_INTEGRATION_TYPE = "application/vnd.awslambda.http-integration-response"
+HTTP_PRELUDE_END = b"\0" * 8
 
 # --- Extensions API ----------------------------------------------------------------------------
 EXTENSION_BASE = "/2020-01-01/extension"
@@ -122,6 +125,10 @@ FAULT_EXTENSION_LAUNCH = "Extension.LaunchError"
 # --- Limits --------------------------------------------------------------------------------------
 # 6 MiB plus 100 bytes: the buffered response limit that the Runtime API enforces.
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024 + 100
+# A streamed response may have 200 MB, the first 6 MiB at full speed and the rest at 2 MiB/s.
+MAX_STREAM_BYTES = 200 * 1024 * 1024
+STREAM_BURST_BYTES = 6 * 1024 * 1024
+STREAM_BYTES_PER_S = 2 * 1024 * 1024
 # The X-Ray error cause may have 64 KiB; a margin is left for the JSON around it.
 MAX_XRAY_CAUSE_BYTES = 60 * 1024
 # Go's default limit for a request head, which AWS's server uses.
@@ -173,3 +180,4 @@ HANDOFF_DONE = "Lambdascope-Done"
 DEFAULT_OTLP_PORT = 4318
 CONTENT_TYPE_PROTOBUF = "application/x-protobuf"
 CONTENT_TYPE_JSON = "application/json"
+CONTENT_TYPE_BINARY = "application/octet-stream"

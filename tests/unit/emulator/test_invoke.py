@@ -382,7 +382,7 @@ def test_events_that_are_not_run_at_the_end_are_counted(
 
 def test_a_full_queue_is_too_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """429, which SDKs send again later."""
-    monkeypatch.setattr("lambdascope.emulator.invoke._QUEUED_EVENTS", 1)
+    monkeypatch.setattr("lambdascope.emulator.async_events._QUEUED_EVENTS", 1)
     with endpoint() as (url, fake):
         fake.extensions_back.clear()
         headers = {"X-Amz-Invocation-Type": "Event"}
@@ -408,13 +408,16 @@ def test_an_unknown_invocation_type_is_refused() -> None:
     assert "[Event, RequestResponse, DryRun]" in text_of(answer)
 
 
-def test_streaming_is_said_to_be_missing() -> None:
-    """501 with a clear line."""
-    with endpoint() as (url, _):
+def test_events_cannot_be_streamed() -> None:
+    """400 naming the types that InvokeWithResponseStream has."""
+    with endpoint() as (url, fake):
         target = f"{url}/2021-11-15/functions/shop/response-streaming-invocations"
-        answer = requests.post(target, b"{}", timeout=WAIT_S)
-    assert error_of(answer) == (501, "NotImplementedException")
-    assert "InvokeWithResponseStream" in text_of(answer)
+        headers = {"X-Amz-Invocation-Type": "Event"}
+        answer = requests.post(target, b"{}", headers=headers, timeout=WAIT_S)
+        headers = {"X-Amz-Invocation-Type": "DryRun"}
+        assert requests.post(target, b"{}", headers=headers, timeout=WAIT_S).status_code == 204
+    assert (error_of(answer), fake.calls) == ((400, "InvalidParameterValueException"), [])
+    assert "[RequestResponse, DryRun]" in text_of(answer)
 
 
 def test_other_methods_and_paths_are_refused() -> None:
