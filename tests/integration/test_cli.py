@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -404,14 +405,19 @@ def test_the_example_that_is_printed_works(folder, served, aws_command):
     assert b'"StatusCode": 200' in done.stdout
 
 
-def test_serve_prints_the_url_alone_on_standard_output_and_ends_well(start):
-    """SIGTERM is its ordinary end; a script can read the URL."""
+def test_serve_prints_two_urls_on_standard_output_and_ends_well(start):
+    """SIGTERM is its ordinary end; a script can read the URLs, and curl the second."""
     process = start("serve", "app.handler")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
+    site = process.stdout.readline()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", site)
+    with urllib.request.urlopen(site.strip(), timeout=20) as answer:
+        assert json.loads(answer.read())["got"]["rawPath"] == "/"
     process.terminate()
     rest, shown = process.communicate(timeout=20)
     assert (process.returncode, rest) == (0, "")
     assert "aws lambda invoke --endpoint-url http://127.0.0.1:" in shown
+    assert f"curl -N {site}" in shown
 
 
 def test_a_port_in_use_is_one_line_that_names_it(folder, served):

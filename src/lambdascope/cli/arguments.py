@@ -59,6 +59,7 @@ class Options:
     json: bool = False
     list_events: bool = False
     port: int = 0
+    url_port: int = 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -126,14 +127,20 @@ def _add_invoke(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         SERVE,
-        help="keep a handler running and let boto3 or the aws command invoke it",
-        description="Starts an execution environment and an endpoint on 127.0.0.1 that answers "
-        "the Invoke API of Lambda, until Ctrl-C.",
+        help="keep a handler running and let boto3, the aws command or HTTP invoke it",
+        description="Starts an execution environment and two endpoints on 127.0.0.1, until Ctrl-C: "
+        "the Invoke API of Lambda, streaming included, and the function's URL.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_function(parser)
     parser.add_argument(
         "--port", type=_port, metavar="PORT", help="where to listen (default: any free port)"
+    )
+    parser.add_argument(
+        "--url-port",
+        type=_port,
+        metavar="PORT",
+        help="where the function's URL is, for any HTTP client (default: any free port)",
     )
 
 

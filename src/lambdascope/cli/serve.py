@@ -1,7 +1,9 @@
-"""`lambdascope serve`: one execution environment behind an endpoint, until Ctrl-C or SIGTERM.
+"""`lambdascope serve`: one execution environment behind two endpoints, until Ctrl-C or SIGTERM.
 
-AWS's command line, boto3 and curl invoke the function there (`emulator/invoke.py`). The URL goes to
-standard output, so that a script can read it; log lines and everything else go to standard error.
+AWS's command line and boto3 invoke the function at the first (`emulator/invoke.py`), browsers and
+curl at the second, its function URL (`emulator/function_url.py`). The two URLs go to standard
+output in this order, a line each, so that a script can read them; log lines and everything else go
+to standard error.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import errno
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lambdascope.cli.errors import EXIT_OK, CommandError
 from lambdascope.cli.function import function_from
@@ -19,15 +21,18 @@ from lambdascope.cli.render import facts_lines
 from lambdascope.cli.session import Session
 from lambdascope.cli.summary import header_facts
 from lambdascope.cli.terminal import terminal_for
+from lambdascope.emulator.function_url import FunctionUrl
 from lambdascope.emulator.invoke import InvokeEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import FrameType
 
     from lambdascope.cli.arguments import Options
     from lambdascope.emulator.config import FunctionConfig
     from lambdascope.emulator.environment import ExecutionEnvironment
+
+_Endpoint = TypeVar("_Endpoint", InvokeEndpoint, FunctionUrl)
 
 
 def serve(options: Options, environ: Mapping[str, str]) -> int:
@@ -37,31 +42,41 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
     log = LiveLog(sys.stderr, terminal, shown=not options.quiet, with_reports=True)
     end = _End()
     with Session(function, environ, on_log=log.write) as session:
-        endpoint = _bind(session.environment, options.port)
+        endpoint = _bind(InvokeEndpoint, session.environment, options.port, "--port")
+        try:
+            site = _bind(FunctionUrl, session.environment, options.url_port, "--url-port")
+        except CommandError:
+            endpoint.close()
+            raise
         try:
             session.environment.start()
             endpoint.start()
+            site.start()
             if not options.quiet:
                 for note in function.notes:
                     print(f"lambdascope: {note}", file=sys.stderr)
                 for line in facts_lines(header_facts(function), terminal):
                     print(terminal.paint("bold", line), file=sys.stderr)
                 print(_example(endpoint.url, function.config), file=sys.stderr)
-            print(endpoint.url, flush=True)
+                print(f"or with HTTP:   curl -N {site.url}", file=sys.stderr)
+            print(endpoint.url, site.url, sep="\n", flush=True)
             end.wait()
         finally:
+            site.close()
             endpoint.close()
     return EXIT_OK
 
 
-def _bind(environment: ExecutionEnvironment, port: int) -> InvokeEndpoint:
+def _bind(
+    kind: Callable[..., _Endpoint], environment: ExecutionEnvironment, port: int, option: str
+) -> _Endpoint:
     try:
-        return InvokeEndpoint(environment, port=port)
+        return kind(environment, port=port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(
                 f"port {port} is in use on 127.0.0.1; stop what listens there, or take another "
-                "with --port (without it any free one is taken)"
+                f"with {option} (without it any free one is taken)"
             ) from None
         raise CommandError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}") from None
 
