@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import peers
 from extension_fakes import EXECUTABLE
 from lambdascope.wire import names
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Everything that is there at register beyond an isolated interpreter without site-packages. Lambda
 # starts the runtime only after it: measure what a new line costs before adding it.
@@ -57,23 +53,8 @@ exec(compile(open(executable).read(), executable, "exec"),
 """
 
 
-@functools.cache
-def interpreters() -> list[str]:
-    """The Python versions of this machine that the project supports."""
-    found = [sys.executable]
-    for minor in range(11, 15):
-        path = shutil.which(f"python3.{minor}")
-        if path is None or sys.version_info[:2] == (3, minor):
-            continue
-        asked = [path, "-c", "import sys; print(sys.executable)"]
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False)
-        if answer.returncode == 0:
-            found.append(answer.stdout.strip())
-    return found
-
-
-@pytest.mark.parametrize("python", interpreters())
-def test_modules_at_register(python: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", [Path(sys.executable), *peers.interpreters().values()], ids=str)
+def test_modules_at_register(python: Path, tmp_path: Path) -> None:
     """The extension has loaded these modules and no others when it registers."""
     done = subprocess.run(
         [python, "-IS", "-c", CODE, str(EXECUTABLE), str(EXECUTABLE.parents[2])],
