@@ -330,6 +330,57 @@ def test_forked_children(tmp_path: Path) -> None:
     assert (0, "") == (outcome.status, outcome.err)
 
 
+def test_sigterm_in_work_after_the_response(tmp_path: Path) -> None:
+    """Work after the response is the function's code too: SIGTERM ends it, exit functions run."""
+    code = WITH_ATEXIT + """
+import time
+def work():
+    print("in the handler")
+    time.sleep(60)
+def handler(event, context):
+    context.run_after_response(work)
+    return "answered"
+"""
+    outcome = _interrupt(tmp_path, code)
+
+    assert [b'"answered"'] == outcome.api.responses
+    assert (0, "atexit ran\n", "") == (outcome.status, outcome.out, outcome.err)
+
+
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "GeneratorExit", "asyncio.CancelledError"])
+def test_failing_work_after_the_response(kind: str, tmp_path: Path) -> None:
+    """Whatever work after the response raises is one line, and the next event is served."""
+    code = f"""
+import asyncio
+def work(): raise {kind}("odd")
+async def async_work(): raise {kind}("odd")
+def handler(event, context):
+    context.run_after_response(work)
+    context.run_after_response(async_work) if "Cancelled" in "{kind}" else None
+    return event
+"""
+    outcome = run(tmp_path, code, [event(b"1"), event(b"2")])
+
+    assert [b"1", b"2"] == outcome.api.responses
+    name = kind.rpartition(".")[2]
+    assert {f"lambdascope: run_after_response: {name}: odd"} == set(outcome.err.splitlines())
+    assert 0 == outcome.status
+
+
+def test_exit_in_work_after_the_response(tmp_path: Path) -> None:
+    """sys.exit in work after the response ends the process with that status."""
+    code = """
+import sys
+def handler(event, context):
+    context.run_after_response(sys.exit, 6)
+    return event
+"""
+    outcome = run(tmp_path, code, [event(b"1"), event(b"2")])
+
+    assert [b"1"] == outcome.api.responses
+    assert (6, True, "") == (outcome.status, outcome.ended_itself, outcome.err)
+
+
 def test_sigterm_flushes(tmp_path: Path) -> None:
     """SIGTERM in the handler hands the open invocation over before the process ends."""
     with HandoffStub(tmp_path) as stub:

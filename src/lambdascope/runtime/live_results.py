@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
+from lambdascope.runtime.faults import text_of
 from lambdascope.runtime.streaming import (
     ResponseStream,
     StreamBroken,
@@ -20,14 +21,14 @@ from lambdascope.runtime.streaming import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
     from typing import Any
 
     from lambdascope.runtime.api import RuntimeApi
     from lambdascope.runtime.telemetry import InvokeTimes
 
 # How long cancelled tasks may take to clean up, and what is kept of the deadline for the answer.
-_CANCEL_S = 0.5
+CANCEL_S = 0.5
 _RESERVE_S = 0.2
 
 
@@ -86,16 +87,18 @@ class LiveResults:
     def after_response(self, times: InvokeTimes, left_s: float) -> None:
         """Run what was to be run after the response, then deal with tasks that are left over.
 
-        `left_s` is what is left of the deadline. Never raises: the answer is out, so that a failure
-        is said and nothing else.
+        `left_s` is what is left of the deadline. The answer is out, so that a failure is said and
+        nothing else. Raises SystemExit, when the function asks the process to end.
         """
         for work, args in times.after or ():
             try:
                 self._run_work(work, args, max(left_s - _RESERVE_S, 0.001))
-            except Exception as error:  # noqa: BLE001 - the function's code, after its answer
-                self._say(f"run_after_response: {type(error).__name__}: {error}")
-        if self._loop is not None and not self._keep_tasks and not self._loop.is_closed():
-            self._cancel_left_over(self._loop)
+            except SystemExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - the function's code, after its answer
+                self._say(f"run_after_response: {type(error).__name__}: {text_of(error)}")
+        if not self._keep_tasks:
+            self.cancel_left_over()
 
     def _run_work(
         self, work: Callable[..., object], args: tuple[object, ...], left_s: float
@@ -106,20 +109,28 @@ class LiveResults:
 
             self.run(asyncio.wait_for(result, left_s))
 
-    def _cancel_left_over(self, loop: asyncio.AbstractEventLoop) -> None:
+    def cancel_left_over(self) -> None:
+        """Cancel the tasks that the handler started and did not await."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
         import asyncio
 
         tasks = asyncio.all_tasks(loop)
-        if not tasks:
-            return
-        shown = ", ".join(sorted(task.get_name() for task in tasks)[:5])
-        self._say(
-            f"{len(tasks)} tasks were not awaited when the handler returned ({shown}) and are "
-            "cancelled; use context.run_after_response, or LAMBDASCOPE_ASYNC_TASKS=keep"
-        )
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_CANCEL_S))
+        if tasks:
+            say_left_over(self._say, tasks)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_S))
+
+
+def say_left_over(say: Callable[[str], None], tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Tell which tasks are cancelled, and what to do instead."""
+    shown = ", ".join(sorted(task.get_name() for task in tasks)[:5])
+    say(
+        f"{len(tasks)} tasks were not awaited when the handler returned ({shown}) and are "
+        "cancelled; use context.run_after_response, or LAMBDASCOPE_ASYNC_TASKS=keep"
+    )
 
 
 __all__ = ["LiveResults", "StreamBroken"]

@@ -50,7 +50,6 @@ class Loop:
         logs: Logs,
         telemetry: Telemetry,
         termination: Termination,
-        trace_env: TraceEnv | None = None,
     ) -> None:
         self._config = config
         self._handler = handler
@@ -58,7 +57,7 @@ class Loop:
         self._logs = logs
         self._telemetry = telemetry
         self._termination = termination
-        self._trace_env = TraceEnv() if trace_env is None else trace_env
+        self._trace_env = self._make_trace_env()
         self._encoder = Encoder(ensure_ascii=config.ensure_ascii)
         self._live_results: LiveResults | None = None
 
@@ -121,10 +120,16 @@ class Loop:
         token = current_invocation.set(times.invocation)
         try:
             left_s = (times.deadline_ns - monotonic_ns()) / 1e9
-            self._live().after_response(times, left_s)
+            live = self._live()
+            self._termination.allow()
+            live.after_response(times, left_s)
         finally:
+            self._termination.interruptible = False
             current_invocation.reset(token)
         self._logs.flush()
+
+    def _make_trace_env(self) -> TraceEnv:
+        return TraceEnv()
 
     def _live(self) -> LiveResults:
         """What runs coroutines and streams; made when it is first needed."""
@@ -174,7 +179,7 @@ class Loop:
         return response, None, None
 
     def _call(self, event: object, context: LambdaContext, times: InvokeTimes) -> object:
-        """The only place where the function's code runs, and where SIGTERM interrupts it."""
+        """Where the function's code runs until its answer, and where SIGTERM interrupts it."""
         termination = self._termination
         times.entered_ns = monotonic_ns()
         try:
