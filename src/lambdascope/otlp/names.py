@@ -39,12 +39,16 @@ FLAGS_REMOTE = FLAG_SAMPLED | FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
 # module's name one that says "module"; the SERVER span of an invocation is the function's bare name
 # (semantic conventions 1.44, FaaS on AWS Lambda).
 SPAN_INIT_FUNCTION_PREFIX = "init "
+SPAN_RESTORE_FUNCTION_PREFIX = "restore "
 SPAN_REPORT_FUNCTION_PREFIX = "report "
 SPAN_IMPORT_MODULE_PREFIX = "import "
 SPAN_INTERPRETER_START = "interpreter start"
 SPAN_LOAD_RUNTIME = "load runtime"
 SPAN_LOAD_HANDLER = "load handler"
 SPAN_CONNECT_EXTENSION = "connect extension"
+# SnapStart: one span for each hook, with the hook's module and name behind it.
+SPAN_BEFORE_SNAPSHOT_HOOK_PREFIX = "before snapshot "
+SPAN_AFTER_RESTORE_HOOK_PREFIX = "after restore "
 
 # Semantic conventions 1.44, resource/service. service.instance.id is the same as faas.instance
 # here.
@@ -133,7 +137,7 @@ RESPONSE_MODE_BUFFERED = "buffered"
 RESPONSE_MODE_STREAMED = "streamed"
 RESPONSE_MODE_ERROR = "error"
 
-# Our own, on the init span: the value of AWS_LAMBDA_INITIALIZATION_TYPE.
+# Our own, on the init and restore spans: the value of AWS_LAMBDA_INITIALIZATION_TYPE.
 LAMBDASCOPE_INIT_TYPE = "lambdascope.init.type"
 
 # Our own, on an import span: self is the total without the imports nested in it.

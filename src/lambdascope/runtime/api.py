@@ -38,15 +38,24 @@ class RuntimeApiError(Exception):
 class RuntimeApi:
     """Client of one Runtime API endpoint, over one keep-alive connection."""
 
-    __slots__ = ("_address", "_connection", "_headers", "_host", "_next", "_port")
+    __slots__ = ("_address", "_connection", "_headers", "_host", "_next", "_port", "_user_agent")
 
     def __init__(self, host: str, port: int, user_agent: str) -> None:
+        self._user_agent = user_agent
+        self._aim(host, port)
+
+    def _aim(self, host: str, port: int) -> None:
         self._address = f"{host}:{port}"
         self._host = host
         self._port = port
         self._connection = Connection(host, port, trust_s=_TRUST_S)
-        self._headers = (("Host", self._address), ("User-Agent", user_agent))
+        self._headers = (("Host", self._address), ("User-Agent", self._user_agent))
         self._next = Next().to_request(self._headers)
+
+    def reopen(self, host: str = "", port: int = 0) -> None:
+        """Go on over a new connection, where an address is given, to there."""
+        self._connection.close()
+        self._aim(host or self._host, port or self._port)
 
     def next(self) -> Invocation:
         """Wait for the next event, for ever. Raises RuntimeApiError.
@@ -67,6 +76,22 @@ class RuntimeApi:
             f"Runtime API at {self._address} answered {head.status} to next: {_shown(body)}",
             status=head.status,
         )
+
+    def restore_next(self) -> None:
+        """SnapStart: say that a snapshot can be taken, and wait, for ever, until it is restored.
+
+        Not asked twice, since the second request is refused. Raises RuntimeApiError.
+        """
+        try:
+            head, body = self._connection.exchange(Next(restore=True).to_request(self._headers))
+        except (ConnectionLost, RemoteProtocolError) as error:
+            raise RuntimeApiError(f"Runtime API, restore/next: {error}") from None
+        if head.status != names.OK:
+            raise RuntimeApiError(
+                f"Runtime API at {self._address} answered {head.status} to restore/next: "
+                f"{_shown(body)}",
+                status=head.status,
+            )
 
     def post(self, message: InvocationResponse | InvocationError) -> tuple[int, str]:
         """Post the outcome of an invocation: status (0 = unknown) and a line to say, if any.
@@ -103,16 +128,20 @@ class RuntimeApi:
         return Upload(self._host, self._port, head)
 
     def post_init_error(self, message: InitError) -> str:
-        """Report a failed init; a line to say when that was not accepted. Never raises."""
+        """Report a failed init or restore; a line to say when that was not accepted.
+
+        Never raises.
+        """
+        what = "restore/error" if message.restore else "init/error"
         try:
             head, body = self._connection.exchange(
                 message.to_request(self._headers), timeout=_POST_TIMEOUT_S
             )
         except (ConnectionLost, RemoteProtocolError) as error:
-            return f"Runtime API, init/error: {error}"
+            return f"Runtime API, {what}: {error}"
         if head.status == names.ACCEPTED:
             return ""
-        return f"Runtime API answered {head.status} to init/error: {_shown(body)}"
+        return f"Runtime API answered {head.status} to {what}: {_shown(body)}"
 
 
 def _shown(body: bytes) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
+    from lambdascope.runtime.snapshot import Failure
 
 # A threshold that no collection reaches, and that nobody else would choose.
 _GC_HELD = 1_999_999_999
@@ -137,13 +138,17 @@ class Runtime:
                 raise
             self._termination.interruptible = False
             return self._init_failed(error)
+        if self._config.init_type == names.INIT_SNAP_START:
+            status = self._pass_snapshot()
+            if status:
+                return status
         self._connect()
         # The function may have chosen thresholds of its own.
         if gc.get_threshold()[0] == _GC_HELD:
             gc.set_threshold(*gc_thresholds)
             # What init made lives as long as the process: collections need not look at it.
             gc.freeze()
-        self._init.ended_ns = monotonic_ns()
+        self._init.end(monotonic_ns())
         return self._make_loop(handler).run()
 
     def _make_loop(self, handler: Handler) -> Loop:
@@ -185,6 +190,23 @@ class Runtime:
             self._init.part(SPAN_LOAD_HANDLER, started_ns, monotonic_ns())
             watch.settle()
 
+    def _pass_snapshot(self) -> int:
+        """SnapStart: hooks, the snapshot, hooks. The exit status when one of them failed, or 0."""
+        from lambdascope.runtime.snapshot import Snapshot
+
+        snapshot = Snapshot(self._init, self._termination, self._logs.say)
+        try:
+            snapshot.take(self._api, self._clock)
+            self._clock = Clock()
+            snapshot.resume(self._api)
+        except Terminated:
+            raise
+        except BaseException as error:
+            if self._termination.forked():
+                raise
+            return self._init_failed(error, snapshot.failure)
+        return 0
+
     def _connect(self) -> None:
         started_ns = monotonic_ns()
         if self._handoff.connect():
@@ -195,22 +217,28 @@ class Runtime:
                 "spans are not exported. Add the extension, or set OTEL_TRACES_EXPORTER=none"
             )
 
-    def _init_failed(self, error: BaseException) -> int:
+    def _init_failed(self, error: BaseException, failure: Failure | None = None) -> int:
+        """Report it and return the exit status; `failure` says what is different at a snapshot."""
         status = 1
-        if isinstance(error, SystemExit):
+        if failure is not None:
+            status = failure.exit_status
+        elif isinstance(error, SystemExit):
             status = exit_status(error) or 1
             error = exit_fault(error, "")
         report = ErrorReport(error, "")
         self._logs.flush()
         self._logs.error(report)
         message = InitError(
-            body=report.to_json(), error_type=report.error_type, xray_cause=report.xray_cause
+            body=report.to_json(),
+            error_type=report.error_type if failure is None else failure.error_type,
+            xray_cause=report.xray_cause,
+            restore=failure is not None and failure.restore,
         )
         said = self._api.post_init_error(message)
         if said:
             self._logs.say(said)
         self._connect()
-        self._init.ended_ns = monotonic_ns()
+        self._init.end(monotonic_ns())
         self._telemetry.init_failed(report)
         return status
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.clock import Clock
     from lambdascope.runtime.import_times import ImportTimes
+    from lambdascope.runtime.snapshot import RestorePhase
 
 
 class InitPhase:
-    """Notes of one init. `entered_ns` is the first line of ours, `cpu_ns` the CPU time until
-    then."""
+    """Notes of one init. `entered_ns` is the first line of ours, `cpu_ns` the CPU time until then.
+
+    SnapStart (snapshot.py) sets `restore`, and with it what cannot be known any more afterwards:
+    `started_ns`, the process's start, and `clock`, which has the wall clock of init.
+    """
 
     def __init__(self, *, function_name: str, init_type: str, entered_ns: int, cpu_ns: int) -> None:
         self.function_name = function_name
@@ -24,7 +29,23 @@ class InitPhase:
         self.parts: list[tuple[str, int, int]] = []
         self.imports: ImportTimes | None = None
         self.ended_ns = 0
+        self.started_ns = 0
+        self.clock: Clock | None = None
+        self.restore: RestorePhase | None = None
+
+    @property
+    def ready_ns(self) -> int:
+        """When the first event was asked for: after init, or after the restore."""
+        return self.ended_ns if self.restore is None else self.restore.ended_ns
 
     def part(self, name: str, start_ns: int, end_ns: int) -> None:
-        """A part of init is over."""
-        self.parts.append((name, start_ns, end_ns))
+        """A part of init, or of the restore if there is one, is over."""
+        parts = self.parts if self.restore is None else self.restore.parts
+        parts.append((name, start_ns, end_ns))
+
+    def end(self, now_ns: int) -> None:
+        """Init, or the restore if there is one, is over: the first event is asked for."""
+        if self.restore is None:
+            self.ended_ns = now_ns
+        else:
+            self.restore.ended_ns = now_ns

@@ -1,4 +1,4 @@
-"""Init as spans: the phase, its parts, and every import over 1 ms under what caused it.
+"""Init and restore as spans: the phase, its parts, and every import over 1 ms under what caused it.
 
 Made of the notes of init_phase.py and import_times.py after the first response has been posted.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lambdascope.clock import Clock
     from lambdascope.runtime.import_times import ImportRecord
     from lambdascope.runtime.init_phase import InitPhase
+    from lambdascope.runtime.snapshot import RestorePhase
 
 # /proc counts a process's start in ticks of 1/100 s.
 _TICK_NS = 10_000_000
@@ -26,7 +27,9 @@ def init_spans(
     init: InitPhase, clock: Clock, *, trace_id: bytes, parent_span_id: bytes
 ) -> list[Span]:
     """The init span, first, and its descendants."""
-    started_ns = process_start_ns(init.entered_ns, init.cpu_ns)
+    # What was before a snapshot has the wall clock from before it.
+    clock = init.clock or clock
+    started_ns = init.started_ns or process_start_ns(init.entered_ns, init.cpu_ns)
     root = Span(
         name=f"{names.SPAN_INIT_FUNCTION_PREFIX}{init.function_name}",
         trace_id=trace_id,
@@ -40,11 +43,23 @@ def init_spans(
         },
     )
     parts = [(names.SPAN_INTERPRETER_START, started_ns, init.entered_ns), *init.parts]
-    children = [
-        _child(root, name, start + clock.offset_ns, end + clock.offset_ns)
-        for name, start, end in parts
-    ]
-    return [root, *children, *_import_spans(init, clock, root, children)]
+    spans = [root, *_parts(root, clock, parts)]
+    return spans + _import_spans(init, clock, spans, since_ns=0, until_ns=init.ended_ns)
+
+
+def restore_spans(init: InitPhase, restore: RestorePhase, clock: Clock) -> list[Span]:
+    """The restore span, first, and its descendants: a trace of its own."""
+    root = Span(
+        name=f"{names.SPAN_RESTORE_FUNCTION_PREFIX}{init.function_name}",
+        trace_id=urandom(16),
+        span_id=urandom(8),
+        start_ns=restore.restored_ns + clock.offset_ns,
+        end_ns=restore.ended_ns + clock.offset_ns,
+        attributes={names.FAAS_COLDSTART: True, names.LAMBDASCOPE_INIT_TYPE: init.init_type},
+    )
+    spans = [root, *_parts(root, clock, restore.parts)]
+    since_ns, until_ns = init.ended_ns, restore.ended_ns
+    return spans + _import_spans(init, clock, spans, since_ns=since_ns, until_ns=until_ns)
 
 
 def late_imports(
@@ -55,7 +70,7 @@ def late_imports(
     """
     if init.imports is None:
         return []
-    late = [r for r in init.imports.records if r.start_ns >= init.ended_ns]
+    late = [r for r in init.imports.records if r.start_ns >= init.ready_ns]
 
     def around(record: ImportRecord) -> Span:
         is_after = record.start_ns + clock.offset_ns >= invoke.end_ns
@@ -64,10 +79,19 @@ def late_imports(
     return _import_tree(clock, late, around)
 
 
-def _import_spans(init: InitPhase, clock: Clock, root: Span, parts: list[Span]) -> list[Span]:
+def _parts(root: Span, clock: Clock, parts: list[tuple[str, int, int]]) -> list[Span]:
+    offset = clock.offset_ns
+    return [_child(root, name, start + offset, end + offset) for name, start, end in parts]
+
+
+def _import_spans(
+    init: InitPhase, clock: Clock, phase: list[Span], *, since_ns: int, until_ns: int
+) -> list[Span]:
+    """The imports of a phase, under the part in which they were; `phase` is its span and parts."""
     if init.imports is None:
         return []
-    early = [r for r in init.imports.records if r.start_ns < init.ended_ns]
+    root, *parts = phase
+    early = [r for r in init.imports.records if since_ns <= r.start_ns < until_ns]
 
     def around(record: ImportRecord) -> Span:
         begun = record.start_ns + clock.offset_ns

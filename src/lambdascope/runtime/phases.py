@@ -3,7 +3,7 @@
 The loop notes times; spans are made from them after the response has been posted. All three phases
 of a first invocation are one trace: init and report are children of the invoke span. An init that
 Lambda ran ahead of time (provisioned, managed instances, or long before) is a trace of its own,
-which the first invocation links to.
+which the first invocation links to; so is the restore of a snapshot.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
 from lambdascope.runtime.healthy_spans import HealthySpans, fits
-from lambdascope.runtime.init_spans import init_spans, late_imports
+from lambdascope.runtime.init_spans import init_spans, late_imports, restore_spans
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire.names import INIT_ON_DEMAND
 
@@ -89,10 +89,15 @@ class Phases:
         return self._encoder.encode(spans), len(spans)
 
     def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
-        """The OTLP body of an init that no invocation will follow."""
+        """The OTLP body of an init, or a restore, that no invocation will follow."""
         assert self._init is not None  # noqa: S101 - called once, instead of `finished`
         spans = init_spans(self._init, self._clock, trace_id=urandom(16), parent_span_id=b"")
-        _mark(spans[0], error)
+        failed = spans[0]
+        if self._init.restore is not None:
+            restored = restore_spans(self._init, self._init.restore, self._clock)
+            failed = restored[0]
+            spans += restored
+        _mark(failed, error)
         return self._encoder.encode(spans), len(spans)
 
     def _invoke_span(
@@ -166,6 +171,10 @@ class Phases:
         else:
             spans = init_spans(init, self._clock, trace_id=urandom(16), parent_span_id=b"")
             invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
+        if init.restore is not None:
+            restored = restore_spans(init, init.restore, self._clock)
+            invoke.links.append(Link(trace_id=restored[0].trace_id, span_id=restored[0].span_id))
+            spans += restored
         return spans + late_imports(init, self._clock, invoke, report)
 
     def _about_invocation(self, arn: str, trigger: str, *, is_cold: bool) -> bytes:

@@ -108,6 +108,8 @@ FAULT_IMPORT_MODULE = "Runtime.ImportModuleError"
 FAULT_BUILTIN_CONFLICT = "Runtime.BuiltInModuleConflict"
 FAULT_MALFORMED_HANDLER = "Runtime.MalformedHandlerName"
 FAULT_CONTEXT = "Runtime.LambdaContextUnmarshalError"
+FAULT_BEFORE_SNAPSHOT = "Runtime.BeforeSnapshotError"
+FAULT_AFTER_RESTORE = "Runtime.AfterRestoreError"
 # Error types that the platform sets.
 FAULT_EXIT = "Runtime.ExitError"
 FAULT_OUT_OF_MEMORY = "Runtime.OutOfMemory"
