@@ -9,6 +9,7 @@ the emulator and with AWS's own. Nothing here sleeps; every wait has a limit.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -243,6 +244,8 @@ class RuntimeProcess:
             cwd=folder,
             env=clean | known | environ,
             stdin=subprocess.DEVNULL,
+            # A session of its own, so that processes which the function forked can be ended too.
+            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=[int(environ["_LAMBDA_TELEMETRY_LOG_FD"])]
@@ -261,8 +264,10 @@ class RuntimeProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # the usual case: all of them have ended
         self.process.communicate()
 
     def wait(self) -> int:
