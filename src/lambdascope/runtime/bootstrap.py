@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from lambdascope.runtime.concurrent import Pool
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.snapshot import Failure
@@ -57,6 +58,10 @@ def main(entered_ns: int, cpu_ns: int) -> NoReturn:
     except ConfigError as error:
         say(str(error))
         sys.exit(1)
+    if config.max_concurrency > 1:
+        from lambdascope.runtime.processes import prepare
+
+        prepare(config)
     init = InitPhase(
         function_name=config.function_name or "function",
         init_type=config.init_type,
@@ -87,6 +92,7 @@ class Runtime:
         )
         version = sys.version_info
         agent = f"lambdascope/{__version__} Python/{version.major}.{version.minor}.{version.micro}"
+        self._agent = agent
         self._api = RuntimeApi(config.api_host, config.api_port, agent)
         self._handoff = Handoff(config.handoff_file, self._logs.say)
         if config.time_imports:
@@ -94,7 +100,8 @@ class Runtime:
         self._clock = Clock()
         make_phases = self._make_phases if config.record_spans else None
         self._telemetry = Telemetry(make_phases, self._handoff, self._logs, init.imports)
-        self._termination = Termination(self._telemetry.terminated)
+        self._pool: Pool | None = None
+        self._termination = Termination(self._terminated)
 
     @property
     def grace_s(self) -> float:
@@ -103,6 +110,11 @@ class Runtime:
         After SIGTERM, Lambda kills a runtime beside extensions within 300 ms.
         """
         return 0.2 if self._termination.requested else 2.0
+
+    def _terminated(self) -> None:
+        if self._pool is not None:
+            self._pool.terminated()
+        self._telemetry.terminated()
 
     def run(self) -> int:
         """Init, then the loop; the exit status."""
@@ -149,7 +161,24 @@ class Runtime:
             # What init made lives as long as the process: collections need not look at it.
             gc.freeze()
         self._init.end(monotonic_ns())
+        if self._config.max_concurrency > 1 and not self._config.by_processes:
+            return self._serve_many(handler)
         return self._make_loop(handler).run()
+
+    def _serve_many(self, handler: Handler) -> int:
+        """Several invocations at a time, in threads of this process."""
+        from lambdascope.runtime.concurrent import Pool
+
+        pool = Pool(
+            self._config,
+            handler,
+            logs=self._logs,
+            handoff=self._handoff,
+            termination=self._termination,
+            make_phases=self._make_phases if self._config.record_spans else None,
+        )
+        self._pool = pool
+        return pool.run(self._agent, self._init.imports)
 
     def _make_loop(self, handler: Handler) -> Loop:
         return Loop(

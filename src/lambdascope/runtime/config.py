@@ -47,6 +47,9 @@ class RuntimeConfig:
         self.ensure_ascii = get(names.ENV_EXECUTION_ENV) not in _RAW_UNICODE_ENVS
         self.json_logs = get(names.ENV_LOG_FORMAT, "").upper() == "JSON"
         self.log_level = get(names.ENV_LOG_LEVEL, "").upper()
+        self.max_concurrency = _whole_number(get(names.ENV_MAX_CONCURRENCY)) or 1
+        self.by_processes = get("LAMBDASCOPE_CONCURRENCY", "").strip().lower() == "processes"
+        self.log_socket = get(names.ENV_LOG_SOCKET, "")
         self.keep_async_tasks = get("LAMBDASCOPE_ASYNC_TASKS", "").strip().lower() == "keep"
         self.log_fd = _whole_number(get(names.ENV_LOG_FD))
         self.problems: list[str] = []

@@ -295,10 +295,11 @@ def _lines(frames: list[FrameSummary]) -> list[str]:
 
 
 def _skip_ours(tb: TracebackType | None) -> TracebackType | None:
-    """The traceback from the function's first frame on; asyncio runs it when it is a coroutine."""
+    """The traceback from the function's first frame on; a coroutine has others before that."""
     while tb is not None:
         is_ours = tb.tb_frame.f_code.co_filename.startswith(_OUR_FILES)
-        if not is_ours and not str(tb.tb_frame.f_globals.get("__name__")).startswith("asyncio."):
+        module = str(tb.tb_frame.f_globals.get("__name__"))
+        if not is_ours and not module.startswith(("asyncio.", "concurrent.futures.")):
             break
         tb = tb.tb_next
     return tb

@@ -41,6 +41,9 @@ _LIVE = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 class Loop:
     """Everything one environment needs to serve invocations."""
 
+    # What a Runtime API that cannot be used leads to.
+    AFTERWARDS = "the runtime ends"
+
     def __init__(
         self,
         config: RuntimeConfig,
@@ -73,7 +76,7 @@ class Loop:
                 if status is not None:
                     return status
         except RuntimeApiError as error:
-            self._logs.say(f"{error}; the runtime ends")
+            self._logs.say(f"{error}; {self.AFTERWARDS}")
             return 1
 
     def _serve(self, invocation: Invocation, received_ns: int) -> int | None:

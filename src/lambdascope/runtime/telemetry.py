@@ -119,6 +119,11 @@ class Telemetry:
 
     def terminated(self) -> None:
         """SIGTERM: hand over the invocation that is still running, and what is unanswered."""
+        self.hand_over_open()
+        self._handoff.finish()
+
+    def hand_over_open(self) -> None:
+        """Hand over the invocation whose handler has not returned, if there is one."""
         times, self._open = self._open, None
         try:
             if times is not None and self._make_phases is not None and self._handoff.present:
@@ -128,7 +133,6 @@ class Telemetry:
                 self._handoff.send(body, times.invocation.request_id, count)
         except Exception as fault:  # noqa: BLE001 - the process ends now in any case
             self._fault(fault)
-        self._handoff.finish()
 
     def close(self) -> None:
         """The process ends; wait for the last answer within its budget."""

@@ -41,6 +41,9 @@ def test_everything_lambda_sets() -> None:
     assert vars(config) == {
         "handler": "app.handler",
         "keep_async_tasks": False,
+        "max_concurrency": 1,
+        "by_processes": False,
+        "log_socket": "",
         "api_host": "127.0.0.1",
         "api_port": 9001,
         "task_root": "/var/task",
