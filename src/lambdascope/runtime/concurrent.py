@@ -5,7 +5,8 @@ next event, each on a connection of its own. Here that is N threads, each with t
 sync handler runs in its thread; an async one as a task on one event loop that all of them share, so
 that connection pools and the like are shared too. The invocation is in a context variable, never in
 a global or in the process's environment. What ends a worker does not end the others; it is
-replaced. Source: AWS Lambda developer guide, "Lambda Managed Instances", Python runtime.
+replaced. Loaded only where the platform sets that variable. Source: AWS Lambda developer guide, "Lambda
+Managed Instances", Python runtime.
 """
 
 from __future__ import annotations

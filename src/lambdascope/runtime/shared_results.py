@@ -2,6 +2,7 @@
 
 A worker hands its coroutine over and waits for the result. Each becomes a task with the worker's
 context, so that logs and the current invocation are right in it and in the tasks that it starts.
+Loaded with `concurrent`.
 """
 
 from __future__ import annotations
