@@ -36,8 +36,10 @@ from lambdascope.wire.runtime_api import InitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import NoReturn
 
+    from lambdascope.runtime.compat import Compat
     from lambdascope.runtime.concurrent import Pool
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
@@ -200,6 +202,7 @@ class Runtime:
         watch = ImportWatch()
         watch.install()
         watch.when_imported("logging", self._logs.attach)
+        self._watch_patchers(watch)
         if self._init.imports is not None:
             self._init.imports.install()
         if self._config.hold_gc:
@@ -236,6 +239,22 @@ class Runtime:
             return self._init_failed(error, snapshot.failure)
         return 0
 
+    def _watch_patchers(self, watch: ImportWatch) -> None:
+        """Let libraries that patch AWS's client find one (see compat)."""
+
+        def compat() -> Compat:
+            from lambdascope.runtime.compat import compat_of
+
+            return compat_of(self._logs.say, ensure_ascii=self._config.ensure_ascii)
+
+        def awslambdaric(package: ModuleType) -> None:
+            if package.__spec__ is not None and package.__spec__.origin is not None:
+                compat().watch(watch)
+
+        watch.when_imported("sentry_sdk", lambda _: compat())
+        watch.when_imported("awslambdaric", awslambdaric)
+        watch.when_missing("awslambdaric", lambda: compat().package)
+
     def _connect(self) -> None:
         started_ns = monotonic_ns()
         if self._handoff.connect():
@@ -263,7 +282,9 @@ class Runtime:
             xray_cause=report.xray_cause,
             restore=failure is not None and failure.restore,
         )
-        said = self._api.post_init_error(message)
+        post = self._api.post_init_error
+        compat = Loop.compat
+        said = post(message) if compat is None else compat.init_error(post, message, error)
         if said:
             self._logs.say(said)
         self._connect()

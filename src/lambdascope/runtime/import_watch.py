@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 
+from lambdascope.runtime.faults import text_of
+from lambdascope.runtime.logs import say
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-    Callback = Callable[[ModuleType], None]
+    Callback = Callable[[ModuleType], object]
+    Maker = Callable[[], ModuleType]
 
 
 class ImportWatch:
@@ -22,6 +26,7 @@ class ImportWatch:
 
     def __init__(self) -> None:
         self._callbacks: dict[str, Callback] = {}
+        self._makers: dict[str, Maker] = {}
         self._searching = ""
 
     def install(self) -> None:
@@ -32,6 +37,10 @@ class ImportWatch:
         """Call once after the module's code has run; at once when it is loaded already."""
         self._callbacks[name] = callback
         self.settle()
+
+    def when_missing(self, name: str, make: Maker) -> None:
+        """Call for the module when it is imported and no other finder has it."""
+        self._makers[name] = make
 
     def settle(self) -> None:
         """Call for what was loaded past this finder, as when the function replaced the finders."""
@@ -44,17 +53,23 @@ class ImportWatch:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec that the other finders give, with its loader wrapped when it is watched."""
-        if name not in self._callbacks or self._searching == name:
+        if not (name in self._callbacks or name in self._makers) or self._searching == name:
             return None
         self._searching = name
         try:
             spec = self._find_elsewhere(name, path, target)
         finally:
             self._searching = ""
+        if spec is None and name in self._makers:
+            loader = _Maker(self._makers[name])
+            # `ModuleSpec`, which would have to be imported from importlib.
+            spec = type(__spec__)(name, loader, is_package=True)  # type: ignore[arg-type]  # enough
+        if name not in self._callbacks:
+            return spec
         # A search need not end in an import, so the callback stays until the code has run.
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            loader = _Loader(spec.loader, lambda module: self._loaded(name, module))
-            spec.loader = loader  # type: ignore[assignment]  # it passes everything on
+            called = _Loader(spec.loader, lambda module: self._loaded(name, module))
+            spec.loader = called  # type: ignore[assignment]  # it passes everything on
         return spec
 
     def _find_elsewhere(
@@ -70,8 +85,25 @@ class ImportWatch:
 
     def _loaded(self, name: str, module: ModuleType) -> None:
         callback = self._callbacks.pop(name, None)
-        if callback is not None:
+        if callback is None:
+            return
+        try:
             callback(module)
+        except Exception as fault:  # noqa: BLE001 - this runs inside an import of the function
+            say(f"at the import of {name}: {type(fault).__name__}: {text_of(fault)}; going on")
+
+
+class _Maker:
+    """Loads a module by making it."""
+
+    def __init__(self, make: Maker) -> None:
+        self._make = make
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self._make()
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to run."""
 
 
 class _Loader:

@@ -43,7 +43,9 @@ class LambdaLoggerHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; failures are reported the way `logging` does."""
         try:
-            self.log_sink.write_record(self.format(record), level_name(record.levelno))
+            # A formatter that was made for AWS's handler ends its lines itself.
+            text = self.format(record).removesuffix("\n")
+            self.log_sink.write_record(text, level_name(record.levelno))
         except Exception:  # noqa: BLE001 - the contract of logging.Handler.emit
             self.handleError(record)
 

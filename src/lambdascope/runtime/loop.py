@@ -23,6 +23,7 @@ from lambdascope.wire.runtime_api import Invocation, InvocationError, Invocation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope.runtime.api import RuntimeApi
+    from lambdascope.runtime.compat import Compat
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.live_results import LiveResults
@@ -39,7 +40,12 @@ _LIVE = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
 
 class Loop:
-    """Everything one environment needs to serve invocations."""
+    """Everything one environment needs to serve invocations.
+
+    `compat` is set when a library asks for AWS's client, to patch it: one for the process.
+    """
+
+    compat: Compat | None = None
 
     # What a Runtime API that cannot be used leads to.
     AFTERWARDS = "the runtime ends"
@@ -93,7 +99,11 @@ class Loop:
         if error is not None:
             self._logs.error(error)
         try:
-            said = self._report(outcome, times)
+            compat = self.compat
+            if compat is None:
+                said = self._report(outcome, times)
+            else:
+                said = compat.report(self._report, outcome, times)
         except RuntimeApiError as fault:
             times.status_code = fault.status
             times.reported_ns = monotonic_ns()
@@ -155,14 +165,17 @@ class Loop:
                 write=self._logs.write,
                 offers=Offers(times, self._live),
             )
-            event = decode_event(invocation.body, invocation.content_type)
+            decode = decode_event if self.compat is None else self.compat.decoder()
+            event = decode(invocation.body, invocation.content_type)
             times.trigger = trigger_of(event)
             result = self._call(event, context, times)
             stream = times.stream
             if stream is not None and (stream.started or result is None):
                 stream.close()
                 return stream, None, None
-            body, content_type = self._encoder.encode(result)
+            own = self._encoder
+            encoder = own if self.compat is None else self.compat.encoder(own)
+            body, content_type = encoder.encode(result)
             check_size(body)
         except Terminated:
             raise
@@ -187,11 +200,16 @@ class Loop:
         times.entered_ns = monotonic_ns()
         try:
             termination.allow()
-            result = self._handler(event, context)
-            return self._live().settle(result, times) if type(result) in _LIVE else result
+            if self.compat is None:
+                return self._run(event, context, times)
+            return self.compat.call(self._run, event, context, times)
         finally:
             termination.interruptible = False
             times.returned_ns = monotonic_ns()
+
+    def _run(self, event: object, context: LambdaContext, times: InvokeTimes) -> object:
+        result = self._handler(event, context)
+        return self._live().settle(result, times) if type(result) in _LIVE else result
 
     def _failed(
         self, times: InvokeTimes, error: BaseException
