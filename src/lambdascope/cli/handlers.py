@@ -129,12 +129,13 @@ def _listed(items: list[str]) -> str:
 
 
 def _hint_without_dot(handler: str, task_root: Path) -> str:
-    fault = f"({names.FAULT_MALFORMED_HANDLER} in AWS)"
+    # A dot with nothing before or after it passes for a name in AWS, and fails at the import.
+    fault = "" if "." in handler else f" ({names.FAULT_MALFORMED_HANDLER} in AWS)"
     stem = handler.strip("./").removesuffix(".py") or "app"
     path = module_path(task_root, stem)
     functions = _functions(path) if path is not None else []
     example = f"{stem}.{_preferred(functions)}"
-    return f"handler {handler!r} is not module.function, for example {example} {fault}"
+    return f"handler {handler!r} is not module.function, for example {example}{fault}"
 
 
 def _hint_no_module(module: str, function: str, task_root: Path) -> str:

@@ -98,6 +98,13 @@ def test_a_right_handler_gets_no_hint(tmp_path, handler):
     assert handler_hint(handler, tmp_path) is None
 
 
+def test_a_dot_without_a_function_is_not_given_the_error_type_of_no_dot(tmp_path):
+    """AWS splits 'app.' at its dot and fails with the import, so the type is not MalformedHandler."""
+    _write(tmp_path, app=APP)
+    line = handler_hint("app.", tmp_path)
+    assert line == "handler 'app.' is not module.function, for example app.handler"
+
+
 def test_names_come_in_the_order_of_the_file(tmp_path):
     """Functions are told from other names."""
     _write(tmp_path, app="import os.path\nx: int = 1\n" + APP)
