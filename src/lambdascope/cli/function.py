@@ -135,6 +135,8 @@ def _variables(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
     for name, value in options.variables:
         if name in RESERVED or name.startswith("_"):
             raise CommandError(f"--env {name}: Lambda sets this variable itself")
+        if name == names.ENV_HANDOFF_FILE:
+            raise CommandError(f"--env {name}: the emulator sets this variable itself")
         if value is None and name not in environ:
             raise CommandError(f"--env {name}: not set in this shell; use --env {name}=VALUE")
         found[name] = environ[name] if value is None else value

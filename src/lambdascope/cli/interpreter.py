@@ -121,7 +121,13 @@ def _probed(path: str) -> Interpreter:
             cwd="/",
         )
         version, modules = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except subprocess.CalledProcessError as error:
+        why = f"asked for its version it ended with status {error.returncode}"
+        raise CommandError(f"{path} cannot be used as a Python: {why}") from None
+    except subprocess.TimeoutExpired:
+        why = f"asked for its version it gave no answer within {_PROBE_TIMEOUT_S} s"
+        raise CommandError(f"{path} cannot be used as a Python: {why}") from None
+    except (OSError, ValueError) as error:
         raise CommandError(f"{path} cannot be used as a Python: {error}") from None
     return Interpreter(path=path, version=tuple(version), modules=frozenset(modules))
 

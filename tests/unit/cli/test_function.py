@@ -80,7 +80,8 @@ def test_a_guessed_handler_is_said(tmp_path):
         ({"runtime": "'open"}, "No closing quotation"),
         ({"runtime": " "}, "--runtime is empty"),
         ({"python": "no-such-python"}, "--python no-such-python"),
-        ({"python": "/bin/false"}, "cannot be used as a Python"),
+        ({"python": "/bin/false"}, "/bin/false cannot be used as a Python: asked for its version"),
+        ({"variables": (("LAMBDASCOPE_HANDOFF_FILE", "x"),)}, "the emulator sets this variable"),
         ({"extensions": "/nowhere"}, "--extensions /nowhere: No such file"),
     ],
 )
