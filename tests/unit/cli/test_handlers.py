@@ -99,7 +99,7 @@ def test_a_right_handler_gets_no_hint(tmp_path, handler):
 
 
 def test_a_dot_without_a_function_is_not_given_the_error_type_of_no_dot(tmp_path):
-    """AWS splits 'app.' at its dot and fails with the import, so the type is not MalformedHandler."""
+    """AWS splits 'app.' at its dot and fails with the import: no malformed name there."""
     _write(tmp_path, app=APP)
     line = handler_hint("app.", tmp_path)
     assert line == "handler 'app.' is not module.function, for example app.handler"
