@@ -96,14 +96,13 @@ def _split(target: str) -> tuple[str, str]:
 
 def _headers(request: HttpRequest, trace_header: str) -> dict[str, str]:
     """The request's, and those that Lambda adds; what a proxy before us says is believed."""
-    root = trace_header.partition(";")[0]
     added = {
         "x-forwarded-for": request.source_ip,
         "x-forwarded-port": str(request.port),
         "x-forwarded-proto": "http",
-        "x-amzn-trace-id": root,
     }
-    return added | dict(request.headers)
+    root = trace_header.partition(";")[0]
+    return added | dict(request.headers) | {"x-amzn-trace-id": root}
 
 
 def _parameters(query: str) -> dict[str, str]:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from lambdascope.emulator.init_phase import InitResult
     from lambdascope.emulator.sandbox import ExtensionSide
 
+# How long a caller may take to read what a runtime sent before it died.
+_LAST_BYTES_MS = 1000
+
 
 class InvokePhase:
     """Runs one invocation on a generation that is ready, or says why there was none.
@@ -186,6 +189,10 @@ class InvokePhase:
     def _settle(self, fault: Fault) -> None:
         """The caller's answer, unless it has one; what happened stands in the record either way."""
         turn, record = self._turn, self._record
+        if turn.stream is not None and fault.status in (CRASHED, OUT_OF_MEMORY):
+            # What a dead runtime had sent is still on its way: its connection has an end.
+            until_ns = self._host.clock.now_ns() + _LAST_BYTES_MS * MS
+            self._generation.sandbox.watch(lambda: turn.response_end_ns is not None, until_ns)
         with self._host.lock:
             body, kind = fault.answer(record.request_id), fault.error_type
             if turn.stream is not None and fault.status in (CRASHED, OUT_OF_MEMORY):
@@ -195,6 +202,9 @@ class InvokePhase:
             record.status, record.error_type = fault.status, fault.error_type
         if first:
             turn.publish()
+            if turn.cut is not None:
+                # A runtime that has time left before it is killed learns that nobody listens.
+                turn.cut()
 
     def _report(self, end_ns: int, fault: Fault | None) -> Report:
         record, config = self._record, self._host.config

@@ -101,6 +101,7 @@ class ResponseReader:
         with self._sandbox.lock:
             turn.record.response_ns = self._sandbox.clock.now_ns()
             if self._handed_on:
+                turn.cut = self._exchange.abort
                 stream = turn.begin_stream(self._content_type)
         if stream is not None:
             turn.publish_stream(stream)

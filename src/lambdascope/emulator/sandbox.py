@@ -63,6 +63,8 @@ class Turn:
         self.on_stream = on_stream
         # What the caller reads from, once the first byte of a streamed response is there.
         self.stream: ResponseStream | None = None
+        # Closes the connection on which that response comes.
+        self.cut: Callable[[], None] | None = None
         # New for each attempt, so that a late answer cannot be taken for that of a retry.
         self.nonce = str(uuid.uuid4())
         self.handed_out = False
