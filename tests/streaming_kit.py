@@ -78,6 +78,56 @@ while True:
     say("status", stream.end())
 """
 
+# Does what the event's "do" says, or the query's for a request to the function URL.
+MODES = f"""{STREAMING}
+def take():
+    # Refused while the server has not noticed yet that a response was broken off.
+    while (answer := call("GET", RUNTIME + "invocation/next"))[0] != 200:
+        pass
+    return answer[1]["lambda-runtime-aws-request-id"], answer[2]
+
+while True:
+    request_id, body = take()
+    event = json.loads(body)
+    do = event.get("do") or event.get("rawPath", "/")[1:]
+    if do == "plain":
+        respond(request_id, b'[1, 2]')
+        continue
+    if do == "raise":
+        fail(request_id, b'{{"errorType": "ValueError", "errorMessage": "no"}}')
+        continue
+    if do == "prelude":
+        stream = Stream(request_id, "{PRELUDE_TYPE}")
+        stream.send(b'{{"statusCode": 418, "headers": {{"X-Tea": "pot"}}, ')
+        stream.send(b'"cookies": ["a=1", "b=2"]}}\\0\\0\\0')
+        stream.send(b'\\0\\0\\0\\0\\0short')
+        stream.send(b' and stout')
+    elif do == "no-prelude-end":
+        stream = Stream(request_id, "{PRELUDE_TYPE}")
+        stream.send(b'{{"statusCode": 418}}')
+    elif do == "no-content":
+        stream = Stream(request_id, "{PRELUDE_TYPE}")
+        stream.send(b'{{"statusCode": 204}}' + bytes(8))
+    else:
+        stream = Stream(request_id)
+        if do != "empty":
+            stream.send(b"abc")
+            stream.send(b"def")
+    if do in ("late-error", "cut", "exit"):
+        wait_for_the_test()
+    if do == "late-error":
+        say("status", stream.fail("Function.Late", b'{{"errorType": "Late"}}'))
+        continue
+    if do == "cut":
+        stream.sock.close()
+        continue
+    if do == "exit":
+        os._exit(3)
+    if do == "hang":
+        block()
+    say("status", stream.end())
+"""
+
 
 class Gate:
     """What `wait_for_the_test` waits for."""
@@ -125,9 +175,12 @@ class Endpoints:
 
 
 @contextmanager
-def serving(folder: Path, runtime: str, **settings: Any) -> Iterator[Endpoints]:
+def serving(
+    folder: Path, script: str, *, extension: str = "", **settings: Any
+) -> Iterator[Endpoints]:
     """A ready function behind its endpoints, for the length of a block."""
-    with Stage(folder, runtime).configure(**settings).ready() as stage:
+    extensions = {"witness": extension} if extension else {}
+    with Stage(folder, script, **extensions).configure(**settings).ready() as stage:
         endpoints = Endpoints(stage)
         endpoints.invoke.start()
         endpoints.site.start()
@@ -162,6 +215,15 @@ class Reader:
     def some(self) -> bytes:
         """What has come, at least a byte; empty at the end."""
         return self.response.read1(65_536)
+
+    def until(self, words: bytes) -> bytes:
+        """Everything so far, until `words` are among it."""
+        data = b""
+        while words not in data:
+            piece = self.some()
+            assert piece, data
+            data += piece
+        return data
 
     def rest(self) -> bytes:
         """Everything to a proper end."""
