@@ -21,6 +21,7 @@ from lambdascope.transport.connection import Connection, split_address
 from lambdascope.transport.listener import Exchange, Listener, PeerGone
 from lambdascope.wire import names
 from lambdascope.wire.http1 import Head, encode_request
+from lambdascope_extension.export_config import ENV_HOLD_BUDGET
 
 if TYPE_CHECKING:
     import signal
@@ -96,7 +97,7 @@ class FakePlatform:
         )
         return time.monotonic()
 
-    def shut_down(self, reason: str = "spindown", *, limit_s: float = 2.0) -> float:
+    def shut_down(self, reason: str = "spindown", *, limit_s: float = 8.0) -> float:
         """Send SHUTDOWN; when it was sent (monotonic)."""
         self.send_event(
             {
@@ -177,6 +178,8 @@ class ExtensionProcess:
             names.ENV_RUNTIME_API: platform.address,
             names.ENV_OTLP_PORT: "0",
             names.ENV_HANDOFF_FILE: str(self.handoff_file),
+            # Loading the sender takes long on a busy machine, and most tests want its first export.
+            ENV_HOLD_BUDGET: "8000",
             **(variables or {}),
         }
         self._process = subprocess.Popen(
@@ -316,7 +319,7 @@ class Function:
         done = time.monotonic()
         return self.platform.wait_next(self.count + 1) - done
 
-    def shut_down(self, limit_s: float = 2.0) -> str:
+    def shut_down(self, limit_s: float = 8.0) -> str:
         """SHUTDOWN and the end with code 0; the last line that was said, or ""."""
         self.runtime.close()
         self.platform.shut_down(limit_s=limit_s)

@@ -53,34 +53,48 @@ def test_proxy(start: Start, collector: FakeCollector) -> None:
     function.invoke("a")
     assert "http://collector.invalid/v1/traces" == collector.requests[0].path
     collector.plan(Answer(hold=threading.Event()))
-    assert function.invoke("b") < 1.0
+    assert function.invoke("b", limit_s=1.5) < 1.5
     collector.wait_left(1)
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x00\x00\x12\x04\x00\x00\x00\x00\x00garbage\r\n\r\n"])
-def test_grpc_port(start: Start, answer: bytes) -> None:
-    """A server that does not speak HTTP is named with what to do about it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            for _ in range(2):
-                try:
-                    client, _ = server.accept()
-                except OSError:
-                    return
-                with client:
-                    client.recv(65536)
-                    client.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        function = start(**{ENDPOINT: f"http://127.0.0.1:{server.getsockname()[1]}"})
+def test_receiver_that_does_not_speak_http(start: Start, answer: bytes) -> None:
+    """A server of another protocol, as on a gRPC port, is named with what to do about it."""
+    with _Rude(answer) as server:
+        function = start(**{ENDPOINT: server.endpoint})
         function.invoke("a")
         line = function.extension.wait_line("failed")
         assert "not HTTP" in line if answer else "closed without an answer" in line
         assert "names an OTLP/HTTP receiver" in line
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(LIMIT_S)
+
+
+class _Rude:
+    """Answers everything with the same bytes and hangs up."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self.endpoint = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+
+    def __enter__(self) -> _Rude:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join(LIMIT_S)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return  # the test is over
+            with client:
+                client.recv(65536)
+                client.sendall(self._answer)
 
 
 def test_name_that_is_unknown(start: Start) -> None:
@@ -127,7 +141,7 @@ def test_tls(start: Start, tmp_path: Path, collector: FakeCollector, trusted: bo
         function.invoke("a")
         assert ["a"] == collector.spans
         collector.plan(Answer(hold=threading.Event()))
-        assert function.invoke("b") < 1.0
+        assert function.invoke("b", limit_s=1.5) < 1.5
         collector.wait_left(1)
 
 
@@ -201,7 +215,7 @@ def test_no_destination(
     """Without a usable destination telemetry is taken, counted and dropped, and nobody waits."""
     function = start(**variables)
     assert part in function.extension.wait_line(part)
-    assert max(function.invoke() for _ in range(5)) < 0.1
+    assert max(function.invoke() for _ in range(5)) < 1.0
     summary = function.shut_down()
     assert f"5 spans accepted, 0 exported, 5 dropped ({reason} 5)" in summary
     assert 2 == len(function.extension.lines)

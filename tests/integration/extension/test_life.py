@@ -167,7 +167,7 @@ def test_late_data_at_shutdown(
 ) -> None:
     """What the runtime sends on its own SIGTERM, after SHUTDOWN, still arrives."""
     sender = extension.runtime()
-    platform.shut_down()
+    platform.shut_down(limit_s=8)
     assert 200 == sender.hand_over("r1", "late")
     sender.close()
     assert 0 == extension.wait_exit()
@@ -211,8 +211,9 @@ def test_shutdown_while_an_export_hangs(
     never = threading.Event()
     collector.plan(*[Answer(hold=never)] * 3)
     sender = extension.runtime()
-    platform.invoke("r1")
+    platform.invoke("r1", limit_s=3)
     sender.hand_over("r1", "a")
+    collector.wait_requests(1)
     platform.wait_next(2)
     sender.close()
     platform.shut_down(limit_s=1.0)
