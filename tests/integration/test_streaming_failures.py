@@ -21,8 +21,6 @@ from streaming_kit import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    pass
-
 
 @pytest.mark.parametrize("path", ["/raise", "/no-prelude-end"])
 def test_failures_before_the_first_byte_are_502(tmp_path: Path, path: str) -> None:

@@ -19,8 +19,6 @@ from streaming_kit import (
 if TYPE_CHECKING:
     import pytest
 
-    pass
-
 
 def test_a_buffered_caller_gets_the_whole_of_a_stream_up_to_six_megabytes(tmp_path: Path) -> None:
     """More is Function.ResponseSizeTooLarge, told as soon as it is known."""
