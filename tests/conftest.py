@@ -48,6 +48,12 @@ def peer_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def compat_python() -> Path:
+    """An interpreter with Powertools, the X-Ray and Sentry SDKs, moto and awslambdaric."""
+    return _required("Powertools, Sentry and their kin", peers.compat_python())
+
+
+@pytest.fixture(scope="session")
 def aws_command() -> Path:
     """AWS's own command line."""
     return _required("the aws command", peers.aws_command())

@@ -44,6 +44,11 @@ def peer_python() -> Path | None:
     return _executable("python", "bin/python")
 
 
+def compat_python() -> Path | None:
+    """The interpreter of the environment that holds Powertools, Sentry and awslambdaric."""
+    return _executable("compat", "bin/python")
+
+
 def aws_command() -> Path | None:
     """AWS's own command line (version 1, from PyPI)."""
     return _executable("python", "bin/aws")
