@@ -305,6 +305,7 @@ def import_late():
     init, restore, invoke = spans["init hello"], spans["restore hello"], spans["hello"]
 
     assert headers["lambdascope-done"] == str(len(spans))
+    assert not [name for name in spans if name.startswith("import lambdascope")]
     assert 3 == len({init.trace_id, restore.trace_id, invoke.trace_id})
     assert {
         (init.trace_id, init.span_id),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.concurrent import Pool
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
-    from lambdascope.runtime.snapshot import Failure
+    from lambdascope.runtime.snapshot import Failure, Snapshot
 
 # A threshold that no collection reaches, and that nobody else would choose.
 _GC_HELD = 1_999_999_999
@@ -104,6 +104,12 @@ class Runtime:
         self._telemetry = Telemetry(make_phases, self._handoff, self._logs, init.imports)
         self._pool: Pool | None = None
         self._termination = Termination(self._terminated)
+        self._snapshot: Snapshot | None = None
+        if config.init_type == names.INIT_SNAP_START:
+            # Before the imports are timed, because this one is none of the function's.
+            from lambdascope.runtime.snapshot import Snapshot
+
+            self._snapshot = Snapshot(init, self._termination, self._logs.say)
 
     @property
     def grace_s(self) -> float:
@@ -152,8 +158,8 @@ class Runtime:
                 raise
             self._termination.interruptible = False
             return self._init_failed(error)
-        if self._config.init_type == names.INIT_SNAP_START:
-            status = self._pass_snapshot()
+        if self._snapshot is not None:
+            status = self._pass_snapshot(self._snapshot)
             if status:
                 return status
         self._connect()
@@ -222,11 +228,8 @@ class Runtime:
             self._init.part(SPAN_LOAD_HANDLER, started_ns, monotonic_ns())
             watch.settle()
 
-    def _pass_snapshot(self) -> int:
+    def _pass_snapshot(self, snapshot: Snapshot) -> int:
         """SnapStart: hooks, the snapshot, hooks. The exit status when one of them failed, or 0."""
-        from lambdascope.runtime.snapshot import Snapshot
-
-        snapshot = Snapshot(self._init, self._termination, self._logs.say)
         try:
             snapshot.take(self._api, self._clock)
             self._clock = Clock()
