@@ -5,8 +5,8 @@ next event, each on a connection of its own. Here that is N threads, each with t
 sync handler runs in its thread; an async one as a task on one event loop that all of them share, so
 that connection pools and the like are shared too. The invocation is in a context variable, never in
 a global or in the process's environment. What ends a worker does not end the others; it is
-replaced. Loaded only where the platform sets that variable. Source: AWS Lambda developer guide, "Lambda
-Managed Instances", Python runtime.
+replaced. Loaded only where the platform sets that variable. Source: AWS Lambda developer guide,
+"Lambda Managed Instances", Python runtime.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from lambdascope.runtime.api import RuntimeApi
+from lambdascope.runtime.api import RuntimeApi, RuntimeApiError
 from lambdascope.runtime.line_output import LineOutput
 from lambdascope.runtime.loop import Loop
 from lambdascope.runtime.shared_results import SharedEventLoop, SharedResults
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 _STEADY_S = 10.0
 _MAX_FAILURES = 5
 _FIRST_PAUSE_S = 0.1
+# Managed instances give the runtime 600 ms after SIGTERM.
+_HAND_OVER_S = 0.4
+_LOOK_AGAIN_S = 0.005
 
 
 class _NoTraceEnv(TraceEnv):
@@ -75,12 +78,23 @@ class SharedTelemetry(Telemetry):
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:
         """An invocation of this worker has been reported."""
         with self._lock:
-            super().ended(times, error)
+            # Else SIGTERM has come meanwhile, and it was handed over as it was then.
+            if self._open is times:
+                super().ended(times, error)
 
-    def terminated(self) -> None:
-        """SIGTERM: hand over the invocation that is still running here."""
-        # The main thread may have been interrupted while a worker holds the lock; it ends anyway.
-        held = self._lock.acquire(timeout=0.1)
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the handler has returned and the worker is about to hand over."""
+        times = self._open
+        return times is not None and times.returned_ns > 0
+
+    def cut_short(self, until: float) -> None:
+        """SIGTERM: hand over the invocation that is still running here; `until` is monotonic."""
+        pause = threading.Event()
+        while self.is_finishing and monotonic() < until:
+            pause.wait(_LOOK_AGAIN_S)
+        # A worker that is handing over has the lock.
+        held = self._lock.acquire(timeout=max(0.0, until - monotonic()))
         try:
             self.hand_over_open()
         finally:
@@ -89,9 +103,9 @@ class SharedTelemetry(Telemetry):
 
 
 class WorkerLoop(Loop):
-    """The loop of one worker."""
+    """The loop of one worker. `failure` tells why its Runtime API cannot be used any more."""
 
-    AFTERWARDS = "the worker starts anew"
+    failure = ""
 
     def __init__(self, pool: Pool, api: RuntimeApi, telemetry: Telemetry) -> None:
         super().__init__(
@@ -104,6 +118,10 @@ class WorkerLoop(Loop):
         )
         self._event_loop = pool.event_loop
         self._worker_api = api
+
+    def on_api_gone(self, error: RuntimeApiError) -> None:
+        """The pool tells it, unless the environment turns out to be at its end."""
+        self.failure = str(error)
 
     def _make_trace_env(self) -> TraceEnv:
         return _NoTraceEnv()
@@ -142,7 +160,7 @@ class Pool:
         self._make_first = make_phases
         self._phases: Phases | None = None
         self._handoff = handoff
-        self._telemetries: dict[int, Telemetry] = {}
+        self._telemetries: dict[int, SharedTelemetry] = {}
         self._left = 0
         self._none_left = threading.Event()
 
@@ -164,8 +182,9 @@ class Pool:
 
     def terminated(self) -> None:
         """SIGTERM: hand over what is still running."""
+        until = monotonic() + _HAND_OVER_S
         for telemetry in list(self._telemetries.values()):
-            telemetry.terminated()
+            telemetry.cut_short(until)
 
     def _shared_phases(self) -> Phases:
         # Called under the lock.
@@ -182,17 +201,22 @@ class Pool:
             telemetry = SharedTelemetry(self, self._handoff, self.logs, imports)
             self._telemetries[number] = telemetry
             imports = None
+            worker = WorkerLoop(self, api, telemetry)
             try:
-                status = WorkerLoop(self, api, telemetry).run()
+                status = worker.run()
             except BaseException as error:  # noqa: BLE001 - one worker must not end the others
-                self.logs.say(f"worker {number}: {type(error).__name__}: {error}")
+                worker.failure = f"{type(error).__name__}: {error}"
                 status = 1
             if status != 1 or monotonic() - began > _STEADY_S:
                 # The handler called sys.exit, which here ends no more than its invocation.
                 failures = 0
                 continue
             failures += 1
+            # A platform that ends the environment closes connections before it sends SIGTERM.
             threading.Event().wait(_FIRST_PAUSE_S * 2**failures)
+            if self.termination.requested:
+                return
+            self.logs.say(f"worker {number}: {worker.failure}; it starts anew")
         self.logs.say(f"worker {number} failed {failures} times in a row and is given up")
         with self.lock:
             self._left -= 1

@@ -47,9 +47,6 @@ class Loop:
 
     compat: Compat | None = None
 
-    # What a Runtime API that cannot be used leads to.
-    AFTERWARDS = "the runtime ends"
-
     def __init__(
         self,
         config: RuntimeConfig,
@@ -82,7 +79,7 @@ class Loop:
                 if status is not None:
                     return status
         except RuntimeApiError as error:
-            self._logs.say(f"{error}; {self.AFTERWARDS}")
+            self.on_api_gone(error)
             return 1
 
     def _serve(self, invocation: Invocation, received_ns: int) -> int | None:
@@ -140,6 +137,10 @@ class Loop:
             self._termination.interruptible = False
             current_invocation.reset(token)
         self._logs.flush()
+
+    def on_api_gone(self, error: RuntimeApiError) -> None:
+        """The Runtime API cannot be used any more."""
+        self._logs.say(f"{error}; the runtime ends")
 
     def _make_trace_env(self) -> TraceEnv:
         return TraceEnv()
