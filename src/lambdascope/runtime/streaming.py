@@ -14,7 +14,7 @@ from lambdascope.transport.connection import ConnectionLost
 from lambdascope.transport.upload import Refused, Upload
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_last_chunk
-from lambdascope.wire.names import ACCEPTED
+from lambdascope.wire.names import ACCEPTED, HTTP_INTEGRATION_TYPE, HTTP_PRELUDE_END
 from lambdascope.wire.runtime_api import InvocationResponse
 from lambdascope.wire.streaming import encode_stream_error, encode_stream_head
 
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.faults import ErrorReport
     from lambdascope.wire.runtime_api import Invocation
 
-PRELUDE_CONTENT_TYPE = "application/vnd.awslambda.http-integration-response"
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
-_PRELUDE_END = b"\0" * 8
 
 
 class StreamBroken(Exception):
@@ -61,7 +59,7 @@ class HttpPrelude:
         fields: dict[str, object] = {"statusCode": self.status_code, "headers": self.headers}
         if self.cookies:
             fields["cookies"] = self.cookies
-        return json.dumps(fields).encode() + _PRELUDE_END
+        return json.dumps(fields).encode() + HTTP_PRELUDE_END
 
 
 class ResponseStream:
@@ -123,7 +121,7 @@ class ResponseStream:
             return
         kind = self._content_type or DEFAULT_CONTENT_TYPE
         if self._prelude is not None:
-            kind = PRELUDE_CONTENT_TYPE
+            kind = HTTP_INTEGRATION_TYPE
             if self._content_type:
                 self._prelude.headers.setdefault("Content-Type", self._content_type)
         answer = InvocationResponse(
