@@ -40,13 +40,22 @@ _MAX_NAME = 512
 class Fault(Exception):
     """A failure that the runtime names with one of AWS's error types (`Runtime.*`).
 
-    `trace` replaces the stack trace when it says more, as for a syntax error.
+    `trace` replaces the stack trace when it says more, as for a syntax error. `more` are fields
+    that the error JSON gets beside AWS's: `hint` (text) and `searched` (see import_hints).
     """
 
-    def __init__(self, error_type: str, message: str, trace: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        error_type: str,
+        message: str,
+        trace: list[str] | None = None,
+        *,
+        more: dict[str, object] | None = None,
+    ) -> None:
         super().__init__(message)
         self.error_type = error_type
         self.trace = trace
+        self.more = more or {}
 
 
 class ErrorReport:
@@ -123,9 +132,13 @@ class _Description:
         if not depth:
             body["requestId"] = ""
         body["stackTrace"] = stack.lines() if trace is None else trace
+        if isinstance(error, Fault):
+            body.update(error.more)
         notes = getattr(error, "__notes__", None)
         if isinstance(notes, (list, tuple)) and notes:
-            body["notes"] = [_cut(text_of(note), _MAX_PART_TEXT) for note in notes[:_MAX_NOTES]]
+            told = [_cut(text_of(note), _MAX_PART_TEXT) for note in notes[:_MAX_NOTES]]
+            left_out = len(notes) - len(told)
+            body["notes"] = told + ([f"[{left_out} more notes]"] if left_out else [])
         if depth < _MAX_CHAIN:
             self._add_others(body, error, depth + 1)
         return body
@@ -139,6 +152,9 @@ class _Description:
         if isinstance(error, BaseExceptionGroup):
             members = [each for each in error.exceptions[:_MAX_GROUP] if self._is_new(each)]
             body["exceptions"] = [self.of(each, _Stack(each), depth) for each in members]
+            left_out = len(error.exceptions) - len(members)
+            if left_out:
+                body["exceptionsLeftOut"] = left_out
 
     def _is_new(self, error: BaseException) -> bool:
         return id(error) not in self._seen and len(self._seen) < _MAX_EXCEPTIONS
@@ -184,9 +200,10 @@ def trace_lines(body: dict[str, object]) -> list[str]:
 
 
 def more_lines(body: dict[str, object]) -> list[str]:
-    """What AWS's client leaves out: notes, the chain of causes, the members of a group."""
+    """What AWS's client leaves out: hints, notes, the chain of causes, the members of a group."""
+    lines = _hint_lines(body)
     notes = body.get("notes")
-    lines: list[str] = [*notes] if isinstance(notes, list) else []
+    lines += notes if isinstance(notes, list) else []
     members = body.get("exceptions")
     others = [("Member", each) for each in members] if isinstance(members, list) else []
     others.append(("Caused by", body.get("cause")))
@@ -195,6 +212,18 @@ def more_lines(body: dict[str, object]) -> list[str]:
             lines.append(f"{relation} {other['errorType']}: {other['errorMessage']}")
             lines += trace_lines(other)
             lines += more_lines(other)
+    if "exceptionsLeftOut" in body:
+        lines.append(f"[{body['exceptionsLeftOut']} more members]")
+    return lines
+
+
+def _hint_lines(body: dict[str, object]) -> list[str]:
+    lines = [f"Hint: {body['hint']}"] if "hint" in body else []
+    searched = body.get("searched")
+    for row in searched if isinstance(searched, list) else []:
+        count = f"{'at least ' if 'at_least' in row else ''}{row.get('entries')} entries"
+        state = (count if "entries" in row else "a file") if row["exists"] else "does not exist"
+        lines.append(f"Searched: {row['path']} ({state})")
     return lines
 
 

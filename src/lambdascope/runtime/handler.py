@@ -2,7 +2,8 @@
 
 `bootstrap` calls this once in init. Rules and texts of the errors are those of awslambdaric
 (bootstrap.py, _get_handler): split at the last dot, "/" reads as ".", no built-in modules. What AWS
-leaves out is added: the traceback of a failed import stays on the fault as its cause.
+leaves out is added: the traceback of a failed import stays on the fault as its cause, and
+`import_hints` says what may be wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ def split_handler(handler: str) -> tuple[str, str]:
     module, dot, function = handler.rpartition(".")
     if not dot:
         reason = "not enough values to unpack (expected 2, got 1)"
-        raise Fault(names.FAULT_MALFORMED_HANDLER, f"Bad handler '{handler}': {reason}")
+        raise Fault(
+            names.FAULT_MALFORMED_HANDLER,
+            f"Bad handler '{handler}': {reason}",
+            more=_hints("for_name", handler),
+        )
     return module, function
 
 
@@ -45,12 +50,15 @@ def load_handler(handler: str) -> Handler:
             names.FAULT_BUILTIN_CONFLICT,
             f"Cannot use built-in module {module_name} as a handler module",
         )
+    # The module may change sys.path before it fails.
+    root = sys.path[0] if sys.path else ""
     try:
         module = _import(module_name.replace("/", "."))
     except ImportError as error:
         raise Fault(
             names.FAULT_IMPORT_MODULE,
             f"Unable to import module '{module_name}': {text_of(error)}",
+            more=_hints("for_import", module_name, root, error),
         ) from _with_trace(error)
     except SyntaxError as error:
         where = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
@@ -58,6 +66,7 @@ def load_handler(handler: str) -> Handler:
             names.FAULT_SYNTAX,
             f"Syntax error in module '{module_name}': {text_of(error)}",
             [where],
+            more=_hints("for_syntax", error),
         ) from _with_trace(error)
     try:
         found: Handler = getattr(module, function_name)
@@ -65,6 +74,7 @@ def load_handler(handler: str) -> Handler:
         raise Fault(
             names.FAULT_HANDLER_NOT_FOUND,
             f"Handler '{function_name}' missing on module '{module_name}'",
+            more=_hints("for_function", module_name, root, function_name, module),
         ) from None
     return found
 
@@ -79,6 +89,17 @@ def _import(name: str) -> object:
     # What importlib.import_module does, without importing importlib.
     __import__(name)
     return sys.modules[name]
+
+
+def _hints(which: str, *about: object) -> dict[str, object]:
+    """What `import_hints` has to say; nothing where it fails: the error counts, not the hint."""
+    try:
+        from lambdascope.runtime import import_hints
+
+        fields: dict[str, object] = getattr(import_hints, which)(*about)
+    except Exception:  # noqa: BLE001 - no memory left, a hostile module, a broken import system
+        return {}
+    return fields
 
 
 def _with_trace(error: Exception) -> Exception | None:
