@@ -14,6 +14,7 @@ import pytest
 
 from observed import named, one, running, times
 from otlp_recorder import OtlpRecorder
+from rie_environment import ABSENT, RieEnvironment
 from runtime_fakes import HandoffStub
 from snapstart_kit import HOOKED, OURS, RESET, SILENT, SnapApi, run
 
@@ -199,6 +200,8 @@ def test_platform_that_is_gone(tmp_path: Path) -> None:
         ending = run(api, tmp_path, PLAIN)
 
     assert ["GET /restore/next", "POST /init/error"] == api.order
+    assert BEFORE == api.errors[0][1]["errorType"]
+    assert "restore/next: " in api.errors[0][1]["errorMessage"]
     assert 64 == ending.status
 
 
@@ -209,6 +212,46 @@ def test_terminated_while_it_waits(tmp_path: Path) -> None:
 
     assert ALL[:4] == api.order
     assert (0, "") == (ending.status, ending.err)
+
+
+@pytest.mark.parametrize("kind", ["before_snapshot", "after_restore"])
+def test_terminated_in_a_hook(kind: str, tmp_path: Path) -> None:
+    """SIGTERM interrupts a hook as it does a handler; nothing failed, so nothing is reported."""
+    code = f"""{HOOKED}
+import signal
+snapshots.register_before_snapshot(note, "b")
+def hook():
+    os.kill(os.getpid(), signal.SIGTERM)
+    note("never")
+snapshots.register_{kind}(hook)
+{PLAIN}
+"""
+    with SnapApi() as api:
+        ending = run(api, tmp_path, code)
+
+    assert {"before_snapshot": ["loaded"], "after_restore": ["loaded", "b", HEALTHY[0]]}[
+        kind
+    ] == api.order
+    assert (0, "") == (ending.status, ending.err)
+
+
+def test_async_handler(tmp_path: Path) -> None:
+    """The event loop of an async handler is made after the restore."""
+    code = f"""{HOOKED}
+import asyncio
+real = asyncio.new_event_loop
+def new_event_loop():
+    note("loop")
+    return real()
+asyncio.new_event_loop = new_event_loop
+async def handler(event, context): return 1
+"""
+    with SnapApi() as api:
+        ending = run(api, tmp_path, code)
+
+    assert ["loaded", *HEALTHY, "loop", "POST /invocation/r0/response", HEALTHY[1]] == api.order
+    assert [b"1"] == api.responses
+    assert "" == ending.err
 
 
 def test_async_hook(tmp_path: Path) -> None:
@@ -440,3 +483,17 @@ def test_failures_under_the_emulator(kind: str, error_type: str, tmp_path: Path)
 
     assert error_type == record.error_type
     assert b"division by zero" in record.answer
+
+
+@pytest.mark.rie
+def test_aws_emulator_knows_no_snapshots(rie: Path, tmp_path: Path) -> None:
+    """AWS's emulator has no restore/next: it is told, and takes, what went wrong."""
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "app.py").write_text(PLAIN)
+    variables = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    with RieEnvironment(rie, tmp_path, extension=ABSENT, variables=variables) as environment:
+        answer = environment.invoke({})
+
+    assert BEFORE == answer.body["errorType"]
+    assert "answered 404 to restore/next" in answer.body["errorMessage"]

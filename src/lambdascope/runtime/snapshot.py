@@ -25,6 +25,8 @@ from lambdascope.otlp.names import (
 
 # Loaded here, because time before the snapshot is cheap: after it, somebody waits.
 from lambdascope.runtime import phases  # noqa: F401 - see above
+from lambdascope.runtime.api import RuntimeApiError
+from lambdascope.runtime.faults import Fault
 from lambdascope.runtime.init_spans import process_start_ns
 from lambdascope.transport.connection import split_address
 from lambdascope.wire import names
@@ -89,8 +91,8 @@ class Snapshot:
     def take(self, api: RuntimeApi, clock: Clock) -> None:
         """Run the before-snapshot hooks and wait until the environment is restored, for ever.
 
-        `clock` is the one of init, whose times keep it. Raises what a hook raises, or
-        RuntimeApiError.
+        `clock` is the one of init, whose times keep it. Raises what a hook raises, or Fault when
+        restore/next failed.
         """
         hooks = _registered("get_before_snapshot")
         while hooks:
@@ -104,6 +106,8 @@ class Snapshot:
         self._termination.allow()
         try:
             api.restore_next()
+        except RuntimeApiError as error:
+            raise Fault(names.FAULT_BEFORE_SNAPSHOT, str(error)) from None
         finally:
             self._termination.interruptible = False
         init.restore = RestorePhase(monotonic_ns())
