@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lambdascope.runtime.context import LambdaContext
+    from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.import_watch import ImportWatch
     from lambdascope.runtime.loop import Outcome
     from lambdascope.runtime.serde import Encoder
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 _BOOTSTRAP = "awslambdaric.bootstrap"
 _CLIENT = "awslambdaric.lambda_runtime_client"
+# CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR.
+_LATER_FLAGS = 0x20 | 0x80 | 0x200
+_MAX_WRAPPERS = 20
 
 
 def compat_of(say: Callable[[str], None], *, ensure_ascii: bool) -> Compat:
@@ -88,18 +92,26 @@ class Compat:
 
     def call(
         self,
-        run: Callable[[object, LambdaContext, InvokeTimes], object],
+        handler: Handler,
+        settle: Callable[[object, InvokeTimes], object],
         event: object,
         context: LambdaContext,
         times: InvokeTimes,
     ) -> object:
-        """The handler's result, by way of `handle_event_request`. Raises what that raises."""
+        """The handler's result, by way of `handle_event_request`. Raises what that raises.
 
-        def handler(event: object, context: LambdaContext) -> object:
-            return run(event, context, times)
+        `settle` runs what a handler returned unfinished. For a handler that is plainly one of
+        those it is done inside of the patches, which then see its failure.
+        """
 
-        def act(wrapped: Callable[[object, LambdaContext], object] = handler) -> object:
-            return wrapped(event, context)
+        def settled(event: object, context: LambdaContext) -> object:
+            return settle(handler(event, context), times)
+
+        # Trackers group failures by the stack, so that ours stays out of it where it can.
+        wanted = settled if _runs_later(handler) else handler
+
+        def act(wrapped: Handler = wanted) -> object:
+            return settle(wrapped(event, context), times)
 
         turn = compat_names.Turn(act)
         invocation = times.invocation
@@ -107,7 +119,7 @@ class Compat:
             turn,
             self._module.handle_event_request,
             self._client_for(turn),
-            handler,
+            wanted,
             invocation.request_id,
             invocation.body,
             invocation.content_type,
@@ -222,6 +234,18 @@ class _Marshalling:
         except Exception as error:  # noqa: BLE001 - the function's own class
             raise _as_fault(error) from None
         return data if isinstance(data, bytes) else data.encode(), content_type
+
+
+def _runs_later(handler: object) -> bool:
+    """Whether calling it does not run its body yet; seen also through decorators."""
+    for _ in range(_MAX_WRAPPERS):
+        code = getattr(handler, "__code__", None)
+        if getattr(code, "co_flags", 0) & _LATER_FLAGS:
+            return True
+        handler = getattr(handler, "__wrapped__", None)
+        if handler is None:
+            break
+    return False
 
 
 def _as_fault(error: Exception) -> Exception:

@@ -202,14 +202,13 @@ class Loop:
         try:
             termination.allow()
             if self.compat is None:
-                return self._run(event, context, times)
-            return self.compat.call(self._run, event, context, times)
+                return self._settle(self._handler(event, context), times)
+            return self.compat.call(self._handler, self._settle, event, context, times)
         finally:
             termination.interruptible = False
             times.returned_ns = monotonic_ns()
 
-    def _run(self, event: object, context: LambdaContext, times: InvokeTimes) -> object:
-        result = self._handler(event, context)
+    def _settle(self, result: object, times: InvokeTimes) -> object:
         return self._live().settle(result, times) if type(result) in _LIVE else result
 
     def _failed(
