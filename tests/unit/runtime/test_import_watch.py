@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import types
 import uuid
 from typing import TYPE_CHECKING
 
@@ -175,3 +176,34 @@ def test_builtin_module(watch: ImportWatch) -> None:
             sys.modules["_statistics"] = kept
 
     assert [module] == seen
+
+
+def test_a_stand_in_for_a_missing_module(watch: ImportWatch) -> None:
+    """A module that nobody has is made, and the callback is called for it as well."""
+    missing = f"missing{uuid.uuid4().hex[:8]}"
+    made = types.ModuleType(missing)
+    seen: list[object] = []
+    watch.when_missing(missing, lambda: made)
+    watch.when_imported(missing, seen.append)
+
+    assert importlib.import_module(missing) is made
+    assert [made] == seen
+    assert made.__spec__ is not None
+    assert made.__spec__.origin is None
+
+
+def test_no_stand_in_for_a_module_that_is_there(watch: ImportWatch, name: str) -> None:
+    """The function's own module goes before a stand-in."""
+    watch.when_missing(name, lambda: types.ModuleType(name))
+
+    assert 1 == importlib.import_module(name).value
+
+
+def test_a_callback_that_fails(
+    watch: ImportWatch, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not fail the import; it is said."""
+    watch.when_imported(name, lambda module: 1 / 0)
+
+    assert 1 == importlib.import_module(name).value
+    assert f"lambdascope: at the import of {name}: ZeroDivisionError" in capsys.readouterr().err
