@@ -12,7 +12,7 @@ from time import sleep
 from lambdascope.transport.connection import Connection, ConnectionLost, split_address
 from lambdascope.wire import names
 from lambdascope.wire.errors import ProtocolError, RemoteProtocolError
-from lambdascope.wire.extensions_api import ExtensionNext, Register
+from lambdascope.wire.extensions_api import ExtensionNext, Register, parse_event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ class ExtensionsClient(Connection):
 
     def read_event(self) -> Invoke | Shutdown:
         """The event that poll announced. Raises Refused, ConnectionLost, RemoteProtocolError."""
-        from lambdascope_extension.events import parse_event
-
         return parse_event(self._read_next())
 
     def _read_next(self) -> bytes:

@@ -13,7 +13,7 @@ from _thread import allocate_lock, start_new_thread
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_response
-from lambdascope_extension.json_text import loads
+from lambdascope.wire.telemetry_api import parse_batch
 from lambdascope_extension.rendezvous import LOOPBACK, listen
 from lambdascope_extension.server import HttpServer
 
@@ -76,10 +76,9 @@ def open_telemetry(reactor: Reactor, client: ExtensionsClient) -> TelemetryRecei
 def finished_invocations(body: bytes) -> list[str]:
     """The request ids of the runtimeDone records in a batch; none when it is no batch."""
     try:
-        batch = loads(body)
+        items = parse_batch(body)
     except RemoteProtocolError:
         return []
-    items = [one for one in batch if isinstance(one, dict)] if isinstance(batch, list) else []
     records = [one.get("record") for one in items if one.get("type") == _RUNTIME_DONE]
     return [str(record.get("requestId", "")) for record in records if isinstance(record, dict)]
 

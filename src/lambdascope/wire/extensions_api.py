@@ -2,7 +2,8 @@
 
 An extension encodes `Register`, `Next` and `ExtensionError` and reads `Registered` and events; a
 server of the API does the opposite. Source: AWS Lambda developer guide, "Using the Lambda
-Extensions API". `json` is imported inside the functions: an extension registers before it needs it.
+Extensions API". What reads or writes JSON is imported inside the functions: an extension registers
+before it needs it.
 """
 
 from __future__ import annotations
@@ -255,11 +256,11 @@ def parse_request(
 
 
 def _json_object(body: bytes, where: str) -> dict[str, object]:
-    import json
+    from lambdascope.wire.json_text import loads
 
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
+        fields = loads(body)
+    except RemoteProtocolError:
         fields = None
     if not isinstance(fields, dict):
         raise RemoteProtocolError(f"{where}: body is not a JSON object: {body[:60]!r}", status=403)

@@ -144,11 +144,11 @@ def parse_batch(body: bytes) -> list[dict[str, object]]:
 
     Items that are no objects are left out. Raises RemoteProtocolError when it is no JSON array.
     """
-    import json
+    from lambdascope.wire.json_text import loads
 
     try:
-        items = json.loads(body)
-    except (ValueError, RecursionError):
+        items = loads(body)
+    except RemoteProtocolError:
         items = None
     if not isinstance(items, list):
         raise RemoteProtocolError(f"telemetry batch is not a JSON array: {body[:60]!r}")

@@ -12,10 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.extensions_api import Invoke, Shutdown
-from lambdascope.wire.extensions_api import parse_event as parse_event_of_wire
-from lambdascope_extension.events import parse_event
-from lambdascope_extension.json_text import loads
+from lambdascope.wire.json_text import loads
 
 ROOT = Path(__file__).parents[3]
 VALUES = st.recursive(
@@ -62,9 +59,9 @@ BAD = (b'{"a":"open', b'{"a" 1}', b"{1}", b'["\\x"]', b"[1,]", b'"\x01"', b"", b
 def test_errors_without_json() -> None:
     """Bad texts are refused in the same way while json is not loaded."""
     code = (
-        f"import sys; sys.path += [{str(ROOT / 'src')!r}, {str(ROOT / 'extension')!r}]\n"
+        f"import sys; sys.path.append({str(ROOT / 'src')!r})\n"
         "from lambdascope.wire.errors import RemoteProtocolError\n"
-        "from lambdascope_extension.json_text import loads\n"
+        "from lambdascope.wire.json_text import loads\n"
         f"for text in {BAD!r}:\n"
         "    try: print(loads(text))\n"
         "    except RemoteProtocolError: pass\n"
@@ -76,50 +73,16 @@ def test_errors_without_json() -> None:
 
 
 def test_json_is_not_imported() -> None:
-    """Reading an event loads neither json nor re, which is why this exists."""
+    """Reading an event or a batch loads neither json nor re, which is why this exists."""
     code = (
-        f"import sys; sys.path += [{str(ROOT / 'src')!r}, {str(ROOT / 'extension')!r}]\n"
-        "from lambdascope_extension.events import parse_event\n"
+        f"import sys; sys.path.append({str(ROOT / 'src')!r})\n"
+        "from lambdascope.wire.extensions_api import parse_event\n"
         """parse_event(b'{"eventType":"INVOKE","deadlineMs":1,"requestId":"r"}')\n"""
+        "from lambdascope.wire.telemetry_api import parse_batch\n"
+        """parse_batch(b'[{"type":"platform.start"}]')\n"""
         "print(*[name for name in ('json', 're', 'enum') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-IS", "-c", code], capture_output=True, text=True, timeout=30
     )
     assert ("\n", "", 0) == (done.stdout, done.stderr, done.returncode)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        Invoke(request_id="r", deadline_ms=1, invoked_function_arn="arn"),
-        Shutdown(reason="spindown", deadline_ms=1_700_000_000_000),
-    ],
-)
-def test_events_are_those_of_wire(message: Invoke | Shutdown) -> None:
-    """An event means the same as to the shared parser."""
-    body = message.to_response("id").partition(b"\r\n\r\n")[2]
-    assert message == parse_event(body) == parse_event_of_wire(body)
-
-
-def test_shutdown_reason_is_lowered() -> None:
-    """Documentation and wire spell the reason differently."""
-    event = parse_event(b'{"eventType":"SHUTDOWN","shutdownReason":"TIMEOUT","deadlineMs":5}')
-    assert Shutdown(reason="timeout", deadline_ms=5) == event
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"eventType":"OTHER","deadlineMs":1}',
-        b'{"eventType":"INVOKE"}',
-        b'{"eventType":"INVOKE","deadlineMs":"1"}',
-    ],
-)
-def test_other_bodies_are_no_events(body: bytes) -> None:
-    """What is no event is the platform's mistake and said so."""
-    with pytest.raises(RemoteProtocolError):
-        parse_event(body)
