@@ -21,7 +21,6 @@ from lambdascope.transport.connection import Connection, split_address
 from lambdascope.transport.listener import Exchange, Listener, PeerGone
 from lambdascope.wire import names
 from lambdascope.wire.http1 import Head, encode_request
-from lambdascope_extension.export_config import ENV_HOLD_BUDGET
 
 if TYPE_CHECKING:
     import signal
@@ -179,7 +178,7 @@ class ExtensionProcess:
             names.ENV_OTLP_PORT: "0",
             names.ENV_HANDOFF_FILE: str(self.handoff_file),
             # Loading the sender takes long on a busy machine, and most tests want its first export.
-            ENV_HOLD_BUDGET: "8000",
+            names.ENV_HOLD_BUDGET: "8000",
             **(variables or {}),
         }
         self._process = subprocess.Popen(

@@ -7,6 +7,7 @@ OTLP specification 1.11, "OTLP/HTTP Response": only 429, 502, 503 and 504 may be
 from __future__ import annotations
 
 from lambdascope.otlp.walk import WIRE_LENGTH, WIRE_VARINT, iter_fields
+from lambdascope.wire import names
 
 EXPORTED = "exported"
 RETRY = "retry"  # not taken, may be later
@@ -55,9 +56,9 @@ def from_response(status: int, phrase: str, body: bytes, *, is_json: bool) -> Re
 
 def _hint(status: int) -> str:
     if status in (401, 403):
-        return "check OTEL_EXPORTER_OTLP_HEADERS"
+        return f"check {names.ENV_OTLP_HEADERS}"
     if status in (404, 405) or 300 <= status < 400:
-        return "check the path of OTEL_EXPORTER_OTLP_ENDPOINT"
+        return f"check the path of {names.ENV_OTLP_ENDPOINT}"
     if status == 413:
         return "the collector's limit on request bodies is too small"
     if status in (400, 415):

@@ -63,7 +63,7 @@ class StartConfig:
 
 def default_handoff_file() -> str:
     """The agreed path of the rendezvous file: in a directory of this user alone."""
-    return f"/tmp/.lambdascope-{posix.geteuid()}/handoff"  # noqa: S108 - mode 0700, owner checked
+    return names.DEFAULT_HANDOFF_FILE.format(euid=posix.geteuid())
 
 
 def _port(text: str, problems: list[str]) -> int:

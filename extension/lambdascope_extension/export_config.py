@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import posix
 
+from lambdascope.wire import names
 from lambdascope_extension.ledger import SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_PREFIX = "OTEL_EXPORTER_OTLP_"
-ENV_HOLD_BUDGET = "LAMBDASCOPE_HOLD_BUDGET_MS"
+_PREFIX = names.OTLP_ENV_PREFIX
 DEFAULT_HOLD_S = 0.5
 DEFAULT_TIMEOUT_S = 10.0
 # The specification counts the time-out in ms, the Python SDK in seconds: nobody waits 1000 s.
@@ -74,8 +74,8 @@ def read_export_config(
             config.destinations[signal] = destination
     if "no_endpoint" in config.reasons.values() and not config.destinations:
         config.problems.append(
-            f"no {_PREFIX}ENDPOINT: telemetry is counted and dropped; set it to the address of an "
-            "OTLP/HTTP receiver, such as http://collector:4318"
+            f"no {names.ENV_OTLP_ENDPOINT}: telemetry is counted and dropped; set it to the address "
+            "of an OTLP/HTTP receiver, such as http://collector:4318"
         )
     config.hold_s = _hold_s(environ, config.problems)
     # The general variables are read once for each signal.
@@ -202,7 +202,7 @@ def parse_endpoint(name: str, endpoint: str, signal: str) -> Destination:
     if port is None or any(char <= " " or char in "?#" for char in host):
         raise _Wrong(f"{name} {shown} names no host and port: {_what(name, signal)} dropped")
     path = slash + path
-    if name == f"{_PREFIX}ENDPOINT":
+    if name == names.ENV_OTLP_ENDPOINT:
         path = f"{path.rstrip('/')}/v1/{signal}"
     url = f"{scheme}://{host}{path or '/'}"
     destination = Destination(signal=signal, url=url, shown=url.partition("?")[0], port=port)
@@ -276,11 +276,11 @@ def _is_loopback(url: str) -> bool:
 
 
 def _hold_s(environ: Mapping[str, str], problems: list[str]) -> float:
-    text = environ.get(ENV_HOLD_BUDGET, "").strip()
+    text = environ.get(names.ENV_HOLD_BUDGET, "").strip()
     value = _number(text) if text else DEFAULT_HOLD_S * 1000
     if value is None or value < 0:
         problems.append(
-            f"{ENV_HOLD_BUDGET} {text!r} is no number of milliseconds: "
+            f"{names.ENV_HOLD_BUDGET} {text!r} is no number of milliseconds: "
             f"using {DEFAULT_HOLD_S * 1000:g}"
         )
         value = DEFAULT_HOLD_S * 1000

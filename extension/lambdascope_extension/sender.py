@@ -18,14 +18,13 @@ import requests
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from lambdascope import __version__
-from lambdascope.wire.names import CONTENT_TYPE_JSON
+from lambdascope.wire import names
 from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result, from_response
 from lambdascope_extension.open_sockets import CuttableAdapter, OpenSockets
 
 if TYPE_CHECKING:
     from lambdascope_extension.exporter import Job
 
-BATCH_ID = "Lambdascope-Batch-Id"
 _CONNECT_S = 1.0
 _MAX_ANSWER_BYTES = 65_536
 # The fastest level: a batch of 100 kB shrinks to a tenth in about a ms.
@@ -68,7 +67,7 @@ class Sender:
             result = self._failure(job, error)
         except OSError as error:  # a certificate file that cannot be loaded
             result = Result(
-                REFUSED, reason=_text(error), hint="check OTEL_EXPORTER_OTLP_CERTIFICATE"
+                REFUSED, reason=_text(error), hint=f"check {names.ENV_OTLP_CERTIFICATE}"
             )
         result.elapsed = monotonic() - started
         return result
@@ -91,7 +90,7 @@ class Sender:
             **destination.headers,
             "content-type": batch.kind,
             "user-agent": f"lambdascope/{__version__}",
-            BATCH_ID: batch.id,
+            names.BATCH_ID: batch.id,
         }
         body = batch.body
         if destination.gzip:
@@ -114,7 +113,7 @@ class Sender:
             response.status_code,
             response.reason or "",
             answer,
-            is_json=batch.kind == CONTENT_TYPE_JSON,
+            is_json=batch.kind == names.CONTENT_TYPE_JSON,
         )
         if result.outcome != EXPORTED:
             result.retry_after = retry_after(response.headers.get("retry-after", ""))
@@ -170,14 +169,14 @@ def explain(error: BaseException, *, port: int) -> tuple[str, str]:
         reason = "the answer is not HTTP" if is_garbage else "closed without an answer"
         if port == _GRPC_PORT:
             return reason, f"{_GRPC_PORT} is the gRPC port: use the HTTP port, 4318"
-        return reason, "check that OTEL_EXPORTER_OTLP_ENDPOINT names an OTLP/HTTP receiver"
+        return reason, f"check that {names.ENV_OTLP_ENDPOINT} names an OTLP/HTTP receiver"
     if isinstance(root, SSLError):
-        return _text(root), "check OTEL_EXPORTER_OTLP_CERTIFICATE and the https:// address"
+        return _text(root), f"check {names.ENV_OTLP_CERTIFICATE} and the https:// address"
     if isinstance(root, (TimeoutError, PoolTimeoutError)) or isinstance(error, requests.Timeout):
         return "no answer in time", "look at the collector and the way to it"
     if isinstance(root, gaierror):
-        return "the name cannot be resolved", "check OTEL_EXPORTER_OTLP_ENDPOINT"
-    return _text(root), "check OTEL_EXPORTER_OTLP_ENDPOINT and that a collector listens there"
+        return "the name cannot be resolved", f"check {names.ENV_OTLP_ENDPOINT}"
+    return _text(root), f"check {names.ENV_OTLP_ENDPOINT} and that a collector listens there"
 
 
 def _root(error: BaseException) -> BaseException:

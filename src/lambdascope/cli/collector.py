@@ -15,12 +15,11 @@ from lambdascope.wire import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PREFIX = "OTEL_EXPORTER_OTLP_"
-_GENERAL = f"{_PREFIX}ENDPOINT"
+_GENERAL = names.ENV_OTLP_ENDPOINT
 _OF_SIGNAL = {
-    names.TRACES_PATH: f"{_PREFIX}TRACES_ENDPOINT",
-    names.METRICS_PATH: f"{_PREFIX}METRICS_ENDPOINT",
-    names.LOGS_SIGNAL_PATH: f"{_PREFIX}LOGS_ENDPOINT",
+    names.TRACES_PATH: names.ENV_OTLP_TRACES_ENDPOINT,
+    names.METRICS_PATH: names.ENV_OTLP_METRICS_ENDPOINT,
+    names.LOGS_SIGNAL_PATH: names.ENV_OTLP_LOGS_ENDPOINT,
 }
 
 
@@ -48,5 +47,5 @@ def _exporter_variables(variables: Mapping[str, str], environ: Mapping[str, str]
         name: value
         for source in (environ, variables)
         for name, value in source.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(names.OTLP_ENV_PREFIX)
     }

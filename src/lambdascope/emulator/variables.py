@@ -36,7 +36,6 @@ _NOT_FOR_EXTENSIONS = frozenset(
         "AWS_XRAY_DAEMON_ADDRESS",
     )
 )
-_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 def runtime_variables(
@@ -55,7 +54,7 @@ def runtime_variables(
     # Any free port, so that several environments on one machine do not meet.
     variables[names.ENV_OTLP_PORT] = "0"
     if otlp_endpoint is not None:
-        variables[_OTLP_ENDPOINT] = otlp_endpoint
+        variables[names.ENV_OTLP_ENDPOINT] = otlp_endpoint
     variables.update({"LANG": "en_US.UTF-8", "TZ": ":UTC"})
     # Lambda drops names that start with an underscore from the customer's variables.
     variables.update({k: v for k, v in config.variables.items() if not k.startswith("_")})

@@ -71,7 +71,7 @@ class RuntimeConfig:
         self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
         self.wants_export = bool(
-            get("OTEL_EXPORTER_OTLP_ENDPOINT") or get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
         self.xray_policy = self._xray_policy(environ)
         self.service_name = get("OTEL_SERVICE_NAME", "")
@@ -91,8 +91,8 @@ class RuntimeConfig:
                 f"LAMBDASCOPE_XRAY={chosen[:40]!r} is not known: use parent or link; link is taken"
             )
             return XRAY_LINK
-        endpoint = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "") or environ.get(
-            "OTEL_EXPORTER_OTLP_ENDPOINT", ""
+        endpoint = environ.get(names.ENV_OTLP_TRACES_ENDPOINT, "") or environ.get(
+            names.ENV_OTLP_ENDPOINT, ""
         )
         to_xray = endpoint.startswith("https://xray.") and ".amazonaws.com" in endpoint
         asked = "xray-lambda" in environ.get("OTEL_PROPAGATORS", "")

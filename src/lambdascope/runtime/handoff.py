@@ -44,13 +44,14 @@ class Handoff:
         self._headers: tuple[tuple[str, str], ...] = ()
         # The spans of the post whose answer has not been read; None when all have been.
         self._unanswered: int | None = None
+        self._greeting = False
         self._failures = 0
         self._said_failure = False
         self.dropped_spans = 0
 
     @property
     def present(self) -> bool:
-        """Whether an extension has answered and is still thought to be there."""
+        """Whether an extension was found and is still thought to be there."""
         return self._connection is not None
 
     def connect(self) -> bool:
@@ -71,16 +72,30 @@ class Handoff:
         self._headers = (("Host", address), (names.HANDOFF_TOKEN, token))
         hello = encode_request("POST", names.HELLO_PATH, self._headers)
         try:
-            head, _ = connection.exchange(hello, timeout=BUDGET_S)
+            connection.send(hello, timeout=BUDGET_S)
         except (ConnectionLost, ProtocolError) as error:
             self._say(f"the extension does not answer ({error}); telemetry stays in this process")
             return False
-        if head.status != names.OK:
-            connection.close()
-            self._say(f"the extension answered {head.status}; telemetry stays in this process")
-            return False
+        # The answer is read with the first handoff: the extension may still be loading its modules,
+        # on the same CPU, and the function's init does not wait for that.
+        self._greeting = True
         self._connection = connection
         return True
+
+    def _read_greeting(self, connection: Connection, budget_s: float) -> None:
+        """Read the answer to the greeting; without a good one there is no extension."""
+        self._greeting = False
+        try:
+            head, _ = connection.receive(timeout=budget_s)
+        except (ConnectionLost, ProtocolError) as error:
+            said = f"the extension does not answer ({error}); telemetry stays in this process"
+        else:
+            if head.status == names.OK:
+                return
+            said = f"the extension answered {head.status}; telemetry stays in this process"
+        connection.close()
+        self._connection = None
+        self._say(said)
 
     def send(self, body: bytes, request_id: str, spans: int, *, budget_s: float = BUDGET_S) -> None:
         """Hand over the spans of an invocation and say that it is done.
@@ -121,6 +136,8 @@ class Handoff:
             self.dropped_spans = 0
 
     def _read_answer(self, connection: Connection, budget_s: float) -> None:
+        if self._greeting:
+            self._read_greeting(connection, budget_s)
         spans, self._unanswered = self._unanswered, None
         if spans is None:
             return
@@ -149,7 +166,7 @@ class Handoff:
 
 def default_file() -> str:
     """Where the extension publishes its address unless LAMBDASCOPE_HANDOFF_FILE says otherwise."""
-    return f"/tmp/.lambdascope-{os.getuid()}/handoff"  # noqa: S108 - checked for its owner below
+    return names.DEFAULT_HANDOFF_FILE.format(euid=os.geteuid())
 
 
 def _read_rendezvous(path: str) -> tuple[str, str] | None:
@@ -163,7 +180,7 @@ def _read_rendezvous(path: str) -> tuple[str, str] | None:
         status = os.fstat(fd)
         if status.st_mode & _TYPE_MASK != _REGULAR:
             raise ValueError("not a regular file")
-        if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise ValueError("not owned by this user alone (mode 0600)")
         text = os.read(fd, _MAX_FILE_BYTES).decode("ascii", "replace")
     finally:

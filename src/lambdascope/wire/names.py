@@ -170,16 +170,31 @@ INIT_MANAGED_INSTANCES = "lambda-managed-instances"
 
 ENV_HANDOFF_FILE = "LAMBDASCOPE_HANDOFF_FILE"
 ENV_OTLP_PORT = "LAMBDASCOPE_OTLP_PORT"
+ENV_HOLD_BUDGET = "LAMBDASCOPE_HOLD_BUDGET_MS"
+
+# OpenTelemetry specification, "OTLP Exporter Configuration".
+OTLP_ENV_PREFIX = "OTEL_EXPORTER_OTLP_"
+ENV_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+ENV_OTLP_TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+ENV_OTLP_METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+ENV_OTLP_LOGS_ENDPOINT = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
+ENV_OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
+ENV_OTLP_CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
 
 # --- Handoff from our runtime to our extension (OTLP/HTTP plus these) -----------------------------
 TRACES_PATH = "/v1/traces"
 METRICS_PATH = "/v1/metrics"
 LOGS_SIGNAL_PATH = "/v1/logs"
 HELLO_PATH = "/lambdascope/v1/hello"
+# Where the extension publishes its address: in a directory of the effective user alone. Both sides
+# check its owner and mode.
+DEFAULT_HANDOFF_FILE = "/tmp/.lambdascope-{euid}/handoff"  # noqa: S108 - see the line above
 HANDOFF_HEADER_PREFIX = "lambdascope-"
 HANDOFF_TOKEN = "Lambdascope-Token"  # noqa: S105 - the name of a header, not a secret
 HANDOFF_REQUEST_ID = "Lambdascope-Request-Id"
 HANDOFF_DONE = "Lambdascope-Done"
+# From the extension to the collector: the same for each attempt to deliver one batch.
+BATCH_ID = "Lambdascope-Batch-Id"
 DEFAULT_OTLP_PORT = 4318
 CONTENT_TYPE_PROTOBUF = "application/x-protobuf"
 CONTENT_TYPE_JSON = "application/json"

@@ -16,7 +16,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from extension_fakes import Sender
 from fake_collector import ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
 from lambdascope.wire import names
-from lambdascope_extension.export_config import ENV_HOLD_BUDGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +160,7 @@ def test_collector_that_does_not_accept(start: Start) -> None:
             client.connect_ex(full.getsockname())
             waiting.append(client)
         endpoint = f"http://127.0.0.1:{full.getsockname()[1]}"
-        function = start(**{ENV_HOLD_BUDGET: "400", ENDPOINT: endpoint})
+        function = start(**{names.ENV_HOLD_BUDGET: "400", ENDPOINT: endpoint})
         held = []
         while not any("no answer" in line for line in function.extension.lines):
             held.append(function.invoke())
@@ -177,7 +176,7 @@ def test_collector_that_does_not_accept(start: Start) -> None:
 def test_slow_collector_is_cut(start: Start, collector: FakeCollector) -> None:
     """A collector that does not answer holds next for the budget, and nothing stays in flight."""
     collector.plan(*[Answer(hold=threading.Event())] * 50)
-    function = start(**{ENV_HOLD_BUDGET: "300"})
+    function = start(**{names.ENV_HOLD_BUDGET: "300"})
     held = []
     while len(collector.requests) < 2:
         held.append(function.invoke())
@@ -194,7 +193,7 @@ def test_slow_collector_is_cut(start: Start, collector: FakeCollector) -> None:
 
 def test_slow_collector_and_the_deadline(start: Start, collector: FakeCollector) -> None:
     """The hold ends before the deadline of the invocation, whatever the budget is."""
-    function = start(**{ENV_HOLD_BUDGET: "60000"})
+    function = start(**{names.ENV_HOLD_BUDGET: "60000"})
     function.invoke("warm")
     collector.plan(Answer(hold=threading.Event()))
     sent = time.monotonic()

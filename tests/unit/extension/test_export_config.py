@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambdascope.wire import names
 from lambdascope_extension.export_config import (
-    ENV_HOLD_BUDGET,
     ExportConfig,
     parse_headers,
     read_export_config,
@@ -230,7 +230,7 @@ def test_unusable_certificates_stop_the_export(variables: dict[str, str]) -> Non
 def test_hold_budget(text: str, hold_s: float, lines: int) -> None:
     """The longest hold after an invocation is the user's to say, in milliseconds."""
     config = read_export_config(
-        {ENV_HOLD_BUDGET: text, f"{BASE}ENDPOINT": "http://c:1"}, own_port=OWN_PORT
+        {names.ENV_HOLD_BUDGET: text, f"{BASE}ENDPOINT": "http://c:1"}, own_port=OWN_PORT
     )
     assert (hold_s, lines) == (config.hold_s, len(config.problems))
 

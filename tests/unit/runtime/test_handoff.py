@@ -64,7 +64,7 @@ def test_no_extension(tmp_path: Path) -> None:
 
 def test_default_file_is_the_users_own() -> None:
     """The default place is a directory of the user's."""
-    assert f"/tmp/.lambdascope-{os.getuid()}/handoff" == default_file()
+    assert f"/tmp/.lambdascope-{os.geteuid()}/handoff" == default_file()
 
 
 REFUSED: dict[str, tuple[Callable[[HandoffStub], object], str]] = {
@@ -141,8 +141,8 @@ def test_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A file of another user is not trusted, whatever its mode."""
     with HandoffStub(tmp_path) as stub:
         said = Lines()
-        real = os.getuid()
-        monkeypatch.setattr(os, "getuid", lambda: real + 1)
+        real = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: real + 1)
 
         assert not Handoff(str(stub.file), said).connect()
 

@@ -34,7 +34,8 @@ def group(*, prefix: str = "", suffix: str = "") -> dict[str, str]:
 
 
 HEADERS = {name: value for name, value in TEXTS.items() if value.startswith(HEADER_PREFIXES)}
-PATHS = {name: value for name, value in TEXTS.items() if value.startswith("/")}
+# Paths of URLs; the one file is told by its name.
+PATHS = {n: value for n, value in TEXTS.items() if value.startswith("/") and "FILE" not in n}
 WHOLE_PATHS = {name: value for name, value in PATHS.items() if name not in PARTS}
 ERROR_TYPES = {
     name: value
@@ -99,15 +100,20 @@ def test_parts_of_paths_belong_to_their_version() -> None:
 def test_the_prefix_of_the_handoff() -> None:
     """Our own headers are told by their prefix, which is in lower case as parsed names are."""
     own = [value for value in HEADERS.values() if value.startswith("Lambdascope-")]
-    assert own == [names.HANDOFF_TOKEN, names.HANDOFF_REQUEST_ID, names.HANDOFF_DONE]
+    assert own == [
+        names.HANDOFF_TOKEN,
+        names.HANDOFF_REQUEST_ID,
+        names.HANDOFF_DONE,
+        names.BATCH_ID,
+    ]
     assert all(value.lower().startswith(names.HANDOFF_HEADER_PREFIX) for value in own)
 
 
 def test_environment_variables_are_names() -> None:
-    """Upper case, digits and underscores; reserved prefixes are AWS's, ours is ours."""
+    """Upper case, digits and underscores; each begins with AWS's, OpenTelemetry's or our prefix."""
     for name, value in group(prefix="ENV_").items():
         assert set(value) <= set(string.ascii_uppercase + string.digits + "_"), name
-        assert value.startswith(("AWS_", "LAMBDA_", "_", "LAMBDASCOPE_")), name
+        assert value.startswith(("AWS_", "LAMBDA_", "_", "LAMBDASCOPE_", "OTEL_")), name
 
 
 def test_limits() -> None:
