@@ -3,11 +3,14 @@
 Its rules (awslambdaric, lambda_runtime_marshaller.py, which uses simplejson): the event is decoded
 only when its type is application/json; bytes as a result pass as they are; Decimal is written as
 its exact number, bytes inside a result as text, named tuples as objects, NaN as NaN. The standard
-library does the work, because importing simplejson is a part of every cold start.
+library does the work, because importing simplejson is a part of every cold start. Some types that
+AWS's client refuses are accepted (see `replaced`). `marshaller` is where users put rules of their
+own.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
 
@@ -18,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from lambdascope.runtime.marshalling import Marshaller
+
 _CONTENT_TYPE_BYTES = "application/unknown"
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 _WHITE_SPACE = " \t\n\r"
@@ -25,6 +30,11 @@ _BYTE_ORDER_MARK = "\ufeff"
 # More containers than this, or a cycle: the careful way, which ends either with an answer.
 _MAX_SCANNED = 1_000_000
 _MAX_DEPTH = 400
+
+
+# The override point: an object with the methods of awslambdaric's LambdaRuntimeClient.marshaller,
+# unmarshal_request(body, content_type) and marshal_response(result). It may be set at any time.
+marshaller: Marshaller | None = None
 
 
 def _refuse_constant(name: str) -> object:
@@ -50,6 +60,15 @@ _scan: Callable[[str, int], tuple[object, int]] = make_scanner(_ScannerSettings)
 
 def decode_event(body: bytes, content_type: str) -> object:
     """The handler's first argument. Raises Fault (Runtime.UnmarshalError) with the position."""
+    if marshaller is not None:
+        from lambdascope.runtime.marshalling import unmarshal
+
+        return unmarshal(marshaller, body, content_type)
+    return decode_json(body, content_type)
+
+
+def decode_json(body: bytes, content_type: str) -> object:
+    """The event by AWS's rules, whatever the marshaller. Raises Fault."""
     if content_type != names.CONTENT_TYPE_JSON:
         return body
     try:
@@ -80,15 +99,26 @@ class Encoder:
         self._string: Callable[[str], str] = (
             encode_basestring_ascii if ensure_ascii else encode_basestring
         )
+        library = os.environ.get("LAMBDASCOPE_JSON", "").strip().lower()
+        if library and marshaller is None:
+            _use(library, self)
 
     def encode(self, value: object) -> tuple[bytes, str]:
         """Body and content type. Raises Fault (Runtime.MarshalError)."""
+        if marshaller is not None:
+            from lambdascope.runtime.marshalling import marshal
+
+            return marshal(marshaller, value)
+        return self.encode_json(value)
+
+    def encode_json(self, value: object) -> tuple[bytes, str]:
+        """The result by AWS's rules and `replaced`, whatever the marshaller. Raises Fault."""
         if isinstance(value, bytes):
             return value, _CONTENT_TYPE_BYTES
         try:
             return self._text(value).encode(), names.CONTENT_TYPE_JSON
         except Exception as error:  # noqa: BLE001 - user classes may raise anything when read
-            message = f"Unable to marshal response: {text_of(error)}"
+            message = f"Unable to marshal response: {text_of(error)}{_place(value, error)}"
             raise Fault(names.FAULT_MARSHAL, message) from None
 
     def _text(self, value: object) -> str:
@@ -133,10 +163,8 @@ class _ExactNumbers:
             return f"{self._token}:{len(self._texts) - 1}:"
         if isinstance(value, bytes):
             return value.decode()
-        fields = _as_dict(value)
-        if fields is not None:
-            return _plain(fields, 0)
-        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+        fields = as_dict(value)
+        return _plain(replaced(value) if fields is None else fields, 0)
 
     def put_into(self, text: str) -> str:
         if not self._texts:
@@ -175,7 +203,61 @@ def holds_asdict(value: object) -> bool:
     return False
 
 
-def _as_dict(value: object) -> dict[object, object] | None:
+def replaced(value: object) -> object:
+    """What is written in the place of a value that AWS's client refuses.
+
+    Dates and times are text in ISO 8601, UUIDs and paths are text, an enum is its value, an
+    instance of a dataclass an object of its fields. Raises TypeError, in AWS's words, for the rest.
+    """
+    if _is_a(value, "datetime", "date") or _is_a(value, "datetime", "time"):
+        return value.isoformat()  # type: ignore[attr-defined]  # they have it
+    if _is_a(value, "uuid", "UUID") or _is_a(value, "pathlib", "PurePath"):
+        return str(value)
+    if _is_a(value, "enum", "Enum"):
+        return value.value  # type: ignore[attr-defined]  # it is an enum
+    if hasattr(type(value), "__dataclass_fields__"):
+        from dataclasses import fields
+
+        return {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]  # as above
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def is_decimal(value: object) -> bool:
+    """Whether it is a Decimal."""
+    return _is_a(value, "decimal", "Decimal")
+
+
+def is_atom(value: object) -> bool:
+    """Whether it is text, a number, a truth value or None, and of no subclass."""
+    return type(value) in _ATOMS
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    # Who has such a value has imported its module, which costs too much to do for all.
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _place(value: object, error: Exception) -> str:
+    """Where in the result the error is, as in " (at ['items'][0])"; "" where that is not known."""
+    try:
+        from lambdascope.runtime.result_path import path_of
+
+        path = path_of(value, error)
+    except Exception:  # noqa: BLE001 - no stack or no memory left: the error counts
+        return ""
+    return f" (at {path})" if path else ""
+
+
+def _use(library: str, encoder: Encoder) -> None:
+    global marshaller
+    from lambdascope.runtime.logs import say
+    from lambdascope.runtime.marshalling import choose
+
+    marshaller = choose(library, encoder, say)
+
+
+def as_dict(value: object) -> dict[object, object] | None:
     """What the value's `_asdict` gives, None where it has none. Raises TypeError for no dict."""
     method = getattr(value, "_asdict", None)
     if not callable(method):
@@ -191,7 +273,7 @@ def _plain(value: object, depth: int) -> object:
     if depth > _MAX_DEPTH:
         raise ValueError("Circular reference detected")
     if isinstance(value, (dict, list, tuple)):
-        fields = _as_dict(value)
+        fields = as_dict(value)
         if fields is not None:
             value = fields
     if isinstance(value, dict):

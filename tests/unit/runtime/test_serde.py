@@ -185,15 +185,15 @@ def test_refused_values(value: object) -> None:
     assert names.FAULT_MARSHAL == caught.value.error_type
 
 
-def test_refusal_names_the_type() -> None:
-    """The message of a refusal is that of AWS's client."""
+def test_refusal_names_the_type_and_the_place() -> None:
+    """The message of a refusal is that of AWS's client, with the way to the value after it."""
     with pytest.raises(faults.FaultException) as theirs:
         _official({"a": {1}})
 
     with pytest.raises(Fault) as ours:
         ENCODER.encode({"a": {1}})
 
-    assert theirs.value.msg == str(ours.value)
+    assert f"{theirs.value.msg} (at ['a'])" == str(ours.value)
 
 
 def test_error_of_users_property_is_told() -> None:
