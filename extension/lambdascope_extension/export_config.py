@@ -74,8 +74,8 @@ def read_export_config(
             config.destinations[signal] = destination
     if "no_endpoint" in config.reasons.values() and not config.destinations:
         config.problems.append(
-            f"no {names.ENV_OTLP_ENDPOINT}: telemetry is counted and dropped; set it to the address "
-            "of an OTLP/HTTP receiver, such as http://collector:4318"
+            f"no {names.ENV_OTLP_ENDPOINT}: telemetry is counted and dropped; set it to the "
+            "address of an OTLP/HTTP receiver, such as http://collector:4318"
         )
     config.hold_s = _hold_s(environ, config.problems)
     # The general variables are read once for each signal.
