@@ -94,6 +94,11 @@ class Lifecycle:
         while self.phase != OVER:
             now = monotonic()
             self._reactor.run_once(self._timeout(now))
+            if self._invocations == 1 and not self._ends.runtime_was_present:
+                # The runtime's hello came before its next, so that it is here: as a client that
+                # waits to be accepted, and then as a request.
+                self._reactor.run_once(0)
+                self._reactor.run_once(0)
             now = monotonic()
             if self.phase != NEXT or self._background:
                 for server in self._servers:

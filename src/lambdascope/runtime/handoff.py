@@ -108,9 +108,11 @@ class Handoff:
             self.dropped_spans += spans
             return
         end = monotonic() + budget_s
+        was_greeting = self._greeting
         self._read_answer(connection, budget_s)
         if self._connection is None:
-            self.dropped_spans += spans
+            # Without an extension nothing is lost that anybody would have taken.
+            self.dropped_spans += 0 if was_greeting else spans
             return
         headers = (
             *self._headers,

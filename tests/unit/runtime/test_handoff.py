@@ -164,12 +164,14 @@ def test_dead_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [401, 500, 404])
 def test_hello_refused(code: int, tmp_path: Path) -> None:
-    """Any other answer to hello than 200 means no handoff; one line says so."""
+    """Any other answer to hello than 200 means no handoff; one line says so, at the first one."""
     with HandoffStub(tmp_path, [status(code)]) as stub:
         said = Lines()
         handoff = Handoff(str(stub.file), said)
 
-        assert not handoff.connect()
+        assert handoff.connect()
+        handoff.send(b"", "r1", 2)
+        handoff.finish()
 
     assert [f"the extension answered {code}; telemetry stays in this process"] == said
     assert not handoff.present
@@ -185,14 +187,19 @@ HELLO_FAULTS = {
 
 @pytest.mark.parametrize("fault", HELLO_FAULTS.values(), ids=HELLO_FAULTS)
 def test_hello_that_fails(fault: Callable[[HandoffStub], object], tmp_path: Path) -> None:
-    """An extension that hangs, closes or speaks garbage costs init at most the budget."""
+    """An extension that hangs, closes or speaks garbage costs the first handoff its budget."""
     with HandoffStub(tmp_path) as stub:
         stub._answers.append(fault(stub))
         said = Lines()
         started = time.monotonic()
+        handoff = Handoff(str(stub.file), said)
 
-        assert not Handoff(str(stub.file), said).connect()
+        assert handoff.connect()
+        handoff.send(b"", "r1", 2)
         took_s = time.monotonic() - started
+        handoff.finish()
+
+    assert not handoff.present
 
     assert took_s < 2 * BUDGET_S + SLACK_S
     (line,) = said
