@@ -103,9 +103,8 @@ def _check_atom(value: object, *, in_text: bool) -> None:
 def _check_key(key: object) -> None:
     if isinstance(key, bytes):
         key.decode()
-    elif key is not None and not isinstance(key, (str, int, float)):
-        kind = type(key).__name__
-        raise _Refused(f"keys must be str, int, float, bool or None, not {kind}")
+    else:
+        serde.check_key(key)
 
 
 def _key(key: object) -> str:

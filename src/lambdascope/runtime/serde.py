@@ -284,4 +284,14 @@ def _plain(value: object, depth: int) -> object:
 
 
 def _plain_key(key: object) -> object:
-    return key.decode() if isinstance(key, bytes) else key
+    if isinstance(key, bytes):
+        return key.decode()
+    check_key(key)
+    return key
+
+
+def check_key(key: object) -> None:
+    """Raises TypeError, in AWS's words, for what cannot be a key of an object."""
+    if key is not None and not isinstance(key, (str, int, float)):
+        kind = type(key).__name__
+        raise TypeError(f"keys must be str, int, float, bool or None, not {kind}")
