@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lambdascope.emulator.telemetry import SubscribeAnswer
 from lambdascope.wire import extensions_api, http1, names, runtime_api, streaming, telemetry_api
 from lambdascope.wire.extensions_api import (
     ExtensionError,
@@ -256,7 +257,10 @@ PLAIN = {
     "runtime-accepted": (runtime_api.status_response(names.ACCEPTED), 202),
     "extension-accepted": (runtime_api.status_response(names.ACCEPTED), 202),
     "runtime-restore-next": (http1.encode_response(names.OK, ()), 200),
-    "telemetry-subscribed": (telemetry_api.subscribed_response(), 200),
+    "telemetry-subscribed": (
+        SubscribeAnswer(status=names.OK, body=telemetry_api.SUBSCRIBED_BODY).to_response(),
+        200,
+    ),
 }
 OTHERS = {"telemetry-batch.request", "extension-shutdown-upper-case.response"}
 
@@ -368,5 +372,6 @@ def test_batch() -> None:
         ("2026-01-01T00:00:00.340Z", "platform.report"),
     ] == [(record["time"], record["type"]) for record in records]
     assert records[2]["record"] == "plain text\n"
-    sent = telemetry_api.encode_batch(parsed.target, common(parsed), records)
+    texts = [json.dumps(record).encode() for record in records]
+    sent = telemetry_api.encode_batch(parsed.target, common(parsed), texts)
     assert meaning(raw("telemetry-batch.request")) == meaning(sent)

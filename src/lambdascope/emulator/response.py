@@ -8,8 +8,6 @@ developer guide, "Using the Lambda runtime API for custom runtimes" and "Respons
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import TYPE_CHECKING
 
@@ -20,6 +18,7 @@ from lambdascope.transport.listener import PeerGone
 from lambdascope.wire import names, states
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.runtime_api import InvocationError, InvocationResponse
+from lambdascope.wire.streaming import parse_stream_error
 
 if TYPE_CHECKING:
     from lambdascope.emulator.sandbox import Sandbox, Turn
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from lambdascope.transport.listener import Exchange
 
 _CAUSE_TYPE = "application/vnd.aws.lambda.error.cause+json"
-_TRAILER_TYPE = names.FUNCTION_ERROR_TYPE.lower()
-_TRAILER_BODY = names.FUNCTION_ERROR_BODY.lower()
 # What a record keeps of a response that was handed on.
 _KEPT_BYTES = 65_536
 
@@ -147,7 +144,7 @@ class ResponseReader:
     def _settle(self) -> bool:
         """Decide what the caller gets; False when it has its answer. Call with the lock held."""
         turn, body = self._turn, bytes(self._body)
-        trailers = self._exchange.trailers or {}
+        stream_error = parse_stream_error(self._exchange.trailers or {})
         kind = ""
         if self._size > self._limit:
             body = answers.response_too_large(self._size, self._limit)
@@ -156,9 +153,9 @@ class ResponseReader:
             if self._message.content_type == _CAUSE_TYPE:
                 body = _without_cause(body)
             kind = answers.reported_type(self._message.error_type, body)
-        elif trailers.get(_TRAILER_TYPE) or trailers.get(_TRAILER_BODY):
-            body = _decoded(trailers.get(_TRAILER_BODY, ""))
-            kind = answers.reported_type(trailers.get(_TRAILER_TYPE, ""), body)
+        elif stream_error is not None:
+            error_type, body = stream_error
+            kind = answers.reported_type(error_type, body)
         if kind:
             return turn.answer(body, status=records.FUNCTION_ERROR, error_type=kind)
         return turn.answer(body, status=records.SUCCESS, content_type=self._content_type)
@@ -174,10 +171,3 @@ def _without_cause(body: bytes) -> bytes:
         return body
     fields.pop("errorCause", None)
     return json.dumps(fields).encode()
-
-
-def _decoded(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return text.encode()

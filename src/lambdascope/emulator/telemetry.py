@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lambdascope.emulator import platform_events
 from lambdascope.emulator.config import LOG_JSON, LOG_TEXT, TELEMETRY_MISSING, TELEMETRY_ON
 from lambdascope.emulator.telemetry_delivery import Destination
 from lambdascope.emulator.telemetry_event import Event, encode_event, to_json
@@ -20,7 +21,7 @@ from lambdascope.emulator.telemetry_subscriber import Delivery, Subscriber
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_response
-from lambdascope.wire.telemetry_api import parse_request
+from lambdascope.wire.telemetry_api import SUBSCRIBED_BODY, parse_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 SUBSCRIBED = "Subscribed"
 ALREADY_SUBSCRIBED = "Already subscribed"
 
-_START = "platform.start"
-_SUBSCRIPTION = "platform.telemetrySubscription"
 _VALIDATION_ERROR = "ValidationError"
 _LOGS_NOT_SUPPORTED = "Logs.NotSupported"
 # What is kept, all in all, for subscribers that are yet to come.
@@ -100,7 +99,7 @@ class TelemetryBus:
             if hold:
                 self._held.append(event)
                 return
-            if kind == _START:
+            if kind == platform_events.START:
                 self._release()
             self._publish(event)
 
@@ -150,7 +149,9 @@ class TelemetryBus:
             if extension_name not in self._subscribers:
                 state = SUBSCRIBED
                 self._add(request, extension_name, destination)
-        return SubscribeAnswer(status=names.OK, body=b'"OK"', state=state, types=request.types)
+        return SubscribeAnswer(
+            status=names.OK, body=SUBSCRIBED_BODY, state=state, types=request.types
+        )
 
     def close_subscriptions(self) -> None:
         """Init is over: an extension that has not subscribed by now cannot any more."""
@@ -210,7 +211,7 @@ class TelemetryBus:
             subscriber.drop(records, size_bytes, _HISTORY_FULL)
         self._subscribers[name] = subscriber
         record = {"name": name, "state": SUBSCRIBED, "types": list(request.types)}
-        self._publish(encode_event(_SUBSCRIPTION, record, self._now_ns()))
+        self._publish(encode_event(platform_events.TELEMETRY_SUBSCRIPTION, record, self._now_ns()))
         subscriber.start()
 
     def _release(self) -> None:

@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.http1 import Head, Parser, encode_request
+from lambdascope.wire.http1 import Head, Parser
+from lambdascope.wire.telemetry_api import encode_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -105,15 +106,12 @@ class Channel:
         self._aborted = False
         self._awake_s = 0.0
 
-    def post(self, body: bytes) -> None:
-        """One attempt. Raises DeliveryFailed unless the answer was 2xx."""
+    def post(self, records: Sequence[bytes]) -> None:
+        """One attempt to deliver JSON texts. Raises DeliveryFailed unless the answer was 2xx."""
         self._awake_s = 0.0
         destination = self._destination
-        headers = (
-            ("Host", f"{destination.host}:{destination.port}"),
-            ("Content-Type", names.CONTENT_TYPE_JSON),
-        )
-        request = encode_request("POST", destination.target, headers, body)
+        common = (("Host", f"{destination.host}:{destination.port}"),)
+        request = encode_batch(destination.target, common, records)
         try:
             head = self._exchange(request)
         except OSError as error:

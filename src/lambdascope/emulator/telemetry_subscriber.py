@@ -213,11 +213,10 @@ class Subscriber:
         return max(0.0, self._due - time.monotonic())
 
     def _deliver(self, batch: list[bytes]) -> None:
-        body = b"[" + b",".join(batch) + b"]"
         attempts = self._delivery.attempts
         for attempt in range(1, attempts + 1):
             try:
-                self._channel.post(body)
+                self._channel.post(batch)
             except DeliveryFailed as error:
                 reason = f"{attempts} deliveries failed, the last one with: {error}"
             else:

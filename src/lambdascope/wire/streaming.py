@@ -12,7 +12,6 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 from lambdascope.wire import names
-from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import encode_chunked_head, encode_last_chunk
 
 TYPE_CHECKING = False
@@ -54,7 +53,7 @@ def encode_stream_error(error_type: str, body: bytes) -> bytes:
 def parse_stream_error(trailers: Mapping[str, str]) -> tuple[str, bytes] | None:
     """Error type and error JSON that the trailers carry; None when the stream ended well.
 
-    Raises RemoteProtocolError when the body is not base64.
+    A body that is not base64 is taken as it is: the caller should see what the function said.
     """
     error_type = trailers.get(_ERROR_TYPE, "")
     encoded = trailers.get(_ERROR_BODY, "")
@@ -64,6 +63,4 @@ def parse_stream_error(trailers: Mapping[str, str]) -> tuple[str, bytes] | None:
         # As bytes, because text that is not ASCII is refused with another exception.
         return error_type, a2b_base64(encoded.encode(), strict_mode=True)
     except Base64Error:
-        raise RemoteProtocolError(
-            f"trailer {names.FUNCTION_ERROR_BODY} is not base64: {encoded[:40]!r}"
-        ) from None
+        return error_type, encoded.encode()

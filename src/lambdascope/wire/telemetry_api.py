@@ -1,24 +1,26 @@
 """The messages of the Lambda Telemetry API, version 2022-07-01, for both sides.
 
 An extension encodes `Subscribe` and reads batches of records (`parse_batch`); a server of the API
-reads the subscription (`parse_request`), answers it and encodes batches (`encode_batch`). Source:
-AWS Lambda developer guide, "Lambda Telemetry API reference" and "Event schema reference". `json` is
-imported inside the functions, because an extension subscribes before it needs it.
+reads the subscription (`parse_request`) and encodes batches (`encode_batch`). Source: AWS
+Lambda developer guide, "Lambda Telemetry API reference" and "Event schema reference". What reads
+JSON is imported inside the functions, because an extension subscribes before it needs it.
 """
 
 from __future__ import annotations
 
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
-from lambdascope.wire.heads import encode_request, encode_response
+from lambdascope.wire.heads import encode_request
 from lambdascope.wire.message import Message, plain_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 _IDENTIFIER = names.EXTENSION_IDENTIFIER.lower()
 _JSON = ("Content-Type", names.CONTENT_TYPE_JSON)
+# The body of the answer to a subscription that was taken.
+SUBSCRIBED_BODY = b'"OK"'
 
 
 class Subscribe(Message):
@@ -124,18 +126,9 @@ def _uri(destination: object) -> str:
     return uri
 
 
-def subscribed_response() -> bytes:
-    """The server's answer to a subscription that it took."""
-    return encode_response(names.OK, (_JSON,), b'"OK"')
-
-
-def encode_batch(
-    target: str, common: Iterable[tuple[str, str]], records: Sequence[Mapping[str, object]]
-) -> bytes:
-    """The POST that delivers records to the path of the subscription's URI."""
-    import json
-
-    body = json.dumps(records, separators=(",", ":")).encode()
+def encode_batch(target: str, common: Iterable[tuple[str, str]], records: Iterable[bytes]) -> bytes:
+    """The POST that delivers `records`, each a JSON text, to the path of the subscription's URI."""
+    body = b"[" + b",".join(records) + b"]"
     return encode_request("POST", target, (*common, _JSON), body)
 
 
