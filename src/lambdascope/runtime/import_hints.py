@@ -228,16 +228,17 @@ class _Missing:
 
     def _not_installed(self, name: str) -> list[str]:
         known = import_places.DISTRIBUTIONS.get(name, name)
+        command = f"pip install {known} --target {self._root or '.'}"
         words = {known.lower().replace("_", "-"), name.lower().replace("_", "-")}
         for file in ("requirements.txt", "pyproject.toml", "Pipfile"):
-            if file in self._search.entries(self._root) and self._search.mentions(
-                os.path.join(self._root, file), words
-            ):
+            path = os.path.join(self._root, file)
+            if file in self._search.entries(self._root) and self._search.mentions(path, words):
                 told = f"{file} names {known}, but it is not installed, and Lambda installs nothing"
-                return [f"{told}. Before zipping: pip install {known} --target {self._root}"]
+                return [f"{told}. Before zipping: {command}"]
         told = f"{name} is neither in the function's package nor in a layer"
-        own = "If it is not a module of your own"
-        return [f"{told}. {own}: pip install {known} --target {self._root or '.'}"]
+        # No command for any name: a misspelt one may be somebody's trap.
+        how = command if name in import_places.DISTRIBUTIONS else "add it to one of them"
+        return [f"{told}: {how}."]
 
 
 def _of_folder(search: Search, root: str, module: str, found: object) -> list[str]:

@@ -158,6 +158,19 @@ def test_members_of_a_group() -> None:
     assert "_divide" in body["exceptions"][0]["stackTrace"][-1]
 
 
+def test_what_is_left_out_is_counted() -> None:
+    """Notes and members beyond the bounds are not told, and how many those are is."""
+    group = ExceptionGroup("many", [ValueError(str(number)) for number in range(20)])
+    for number in range(19):
+        group.add_note(f"note {number}")
+
+    body = _body(lambda: _raise(group))
+
+    assert (16, 4) == (len(body["exceptions"]), body["exceptionsLeftOut"])
+    assert ["note 15", "[3 more notes]"] == body["notes"][-2:]
+    assert "[4 more members]" == faults.more_lines(body)[-1]
+
+
 def test_cycle_of_causes() -> None:
     """A chain of causes that bites its tail ends."""
     first, second = ValueError("1"), ValueError("2")

@@ -274,13 +274,15 @@ def test_requirements_that_are_not_installed(root: Path) -> None:
     """Lambda installs nothing; a requirements file alone does not help."""
     (root / "requirements.txt").write_text("requests>=2\nPyYAML_x[fast]==1.0 # why\n")
     _write(root, order_app="import pyyaml_x", other_app="import zzqwx_unheard")
+    _write(root, known_app="import skimage")
 
     assert "requirements.txt names pyyaml_x, but it is not installed, and" in _hint(
         "order_app.handler"
     )
-    assert "zzqwx_unheard is neither in the function's package nor in a layer." in _hint(
-        "other_app.handler"
+    assert _hint("other_app.handler") == (
+        "zzqwx_unheard is neither in the function's package nor in a layer: add it to one of them."
     )
+    assert f"in a layer: pip install scikit-image --target {root}." in _hint("known_app.handler")
 
 
 def test_removed_modules(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
