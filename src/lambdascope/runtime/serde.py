@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.marshalling import Marshaller
 
+_JSON = names.CONTENT_TYPE_JSON
 _CONTENT_TYPE_BYTES = "application/unknown"
 _ATOMS = frozenset((str, int, float, bool, type(None)))
 _WHITE_SPACE = " \t\n\r"
@@ -69,7 +70,7 @@ def decode_event(body: bytes, content_type: str) -> object:
 
 def decode_json(body: bytes, content_type: str) -> object:
     """The event by AWS's rules, whatever the marshaller. Raises Fault."""
-    if content_type != names.CONTENT_TYPE_JSON:
+    if content_type != _JSON:
         return body
     try:
         text = body.decode()
@@ -116,7 +117,7 @@ class Encoder:
         if isinstance(value, bytes):
             return value, _CONTENT_TYPE_BYTES
         try:
-            return self._text(value).encode(), names.CONTENT_TYPE_JSON
+            return self._text(value).encode(), _JSON
         except Exception as error:  # noqa: BLE001 - user classes may raise anything when read
             message = f"Unable to marshal response: {text_of(error)}{_place(value, error)}"
             raise Fault(names.FAULT_MARSHAL, message) from None
@@ -143,20 +144,17 @@ class Encoder:
 class _ExactNumbers:
     """Decimals of one result: a placeholder while encoding, the exact text afterwards."""
 
-    __slots__ = ("_texts", "_token")
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._token = ""
+    # On the class, because there is one of these for each result, and seldom a Decimal in it.
+    _texts: list[str] | None = None
+    _token = ""
 
     def default(self, value: object) -> object:
         decimal = sys.modules.get("decimal")
         if decimal is not None and isinstance(value, decimal.Decimal):
             if value.is_nan():
                 return float("nan")
-            if not self._token:
-                import os
-
+            if self._texts is None:
+                self._texts = []
                 # Random, so that no string of the result can be taken for it.
                 self._token = os.urandom(12).hex()
             self._texts.append(str(value))
