@@ -22,11 +22,6 @@ class Account:
         self.held = 0
         self.dropped: dict[str, int] = {}
 
-    @property
-    def is_balanced(self) -> bool:
-        """Whether the invariant holds."""
-        return self.accepted == self.exported + sum(self.dropped.values()) + self.held
-
 
 class Ledger:
     """One account for each signal, and the refused requests by reason."""

@@ -106,7 +106,7 @@ class HttpServer:
 
     def _accept(self, mask: int) -> None:
         for sock in accept(self._listener):
-            if len(self._connections) >= MAX_CONNECTIONS and not self._evict():
+            if self.connection_count >= MAX_CONNECTIONS and not self._evict():
                 sock.close()
                 continue
             parser = Parser(request=True, max_head_bytes=_MAX_HEAD_BYTES)

@@ -64,8 +64,7 @@ TELEMETRY_DISTRO_VERSION = "telemetry.distro.version"
 TELEMETRY_SDK_LANGUAGE_PYTHON = "python"
 # The page keeps the value "opentelemetry" for OpenTelemetry's own SDKs and asks others for their
 # own.
-TELEMETRY_SDK_NAME_LAMBDASCOPE = "lambdascope"
-TELEMETRY_DISTRO_NAME_LAMBDASCOPE = "lambdascope"
+TELEMETRY_NAME_LAMBDASCOPE = "lambdascope"
 
 # Semantic conventions 1.44, resource/process.
 PROCESS_RUNTIME_NAME = "process.runtime.name"

@@ -257,8 +257,10 @@ def resource_attributes(config: RuntimeConfig) -> dict[str, object]:
         names.PROCESS_RUNTIME_NAME: sys.implementation.name,
         names.PROCESS_RUNTIME_VERSION: f"{version.major}.{version.minor}.{version.micro}",
         names.TELEMETRY_SDK_LANGUAGE: names.TELEMETRY_SDK_LANGUAGE_PYTHON,
-        names.TELEMETRY_SDK_NAME: names.TELEMETRY_SDK_NAME_LAMBDASCOPE,
+        names.TELEMETRY_SDK_NAME: names.TELEMETRY_NAME_LAMBDASCOPE,
         names.TELEMETRY_SDK_VERSION: __version__,
+        names.TELEMETRY_DISTRO_NAME: names.TELEMETRY_NAME_LAMBDASCOPE,
+        names.TELEMETRY_DISTRO_VERSION: __version__,
     }
     memory = config.memory_limit_in_mb
     if memory and memory.isdigit():

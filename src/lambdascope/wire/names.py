@@ -86,7 +86,6 @@ SERVER_ERROR = 500
 INVALID_STATE_TRANSITION = "InvalidStateTransition"
 INVALID_REQUEST_ID = "InvalidRequestID"
 INVALID_RESPONSE_MODE = "InvalidFunctionResponseMode"
-TRUNCATED_REQUEST = "TruncatedHTTPRequest"
 REQUEST_ENTITY_TOO_LARGE = "RequestEntityTooLarge"
 INVALID_REQUEST_FORMAT = "InvalidRequestFormat"
 INVALID_EXTENSION_NAME = "Extension.InvalidExtensionName"
@@ -164,7 +163,6 @@ ENV_INIT_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 ENV_MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
 
 INIT_ON_DEMAND = "on-demand"
-INIT_PROVISIONED = "provisioned-concurrency"
 INIT_SNAP_START = "snap-start"
 INIT_MANAGED_INSTANCES = "lambda-managed-instances"
 

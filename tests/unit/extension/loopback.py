@@ -16,6 +16,7 @@ from lambdascope_extension.reactor import Reactor
 from lambdascope_extension.server import HttpServer
 
 if TYPE_CHECKING:
+    from lambdascope_extension.ledger import Account
     from lambdascope_extension.server import Handler
 
 TOKEN = "0123456789abcdef" * 2
@@ -144,3 +145,8 @@ def request(
 def status(answer: bytes) -> int:
     """The status of the first response in some bytes, 0 when there is none."""
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def is_balanced(account: Account) -> bool:
+    """Whether everything that was accepted is exported, dropped or held."""
+    return account.accepted == account.exported + sum(account.dropped.values()) + account.held

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fake_collector import traces
 from lambdascope.wire.names import MAX_PAYLOAD_BYTES
 from lambdascope_extension.server import MAX_CONNECTIONS, REQUEST_S
-from unit.extension.loopback import TOKEN, Receiver, received, request, status
+from unit.extension.loopback import TOKEN, Receiver, is_balanced, received, request, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,4 +300,4 @@ def test_hostile_bytes(receiver: Receiver, data: bytes) -> None:
     client.close()
     receiver.run()
     assert 0 == receiver.server.connection_count
-    assert all(account.is_balanced for account in receiver.ledger.accounts.values())
+    assert all(is_balanced(account) for account in receiver.ledger.accounts.values())

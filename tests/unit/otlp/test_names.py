@@ -44,8 +44,7 @@ OFFICIAL_VALUES = {
 # Names under an official prefix that the conventions do not have: ours, for the reason beside each.
 NOT_OFFICIAL = {
     "AWS_XRAY_TRACE_ID",  # the conventions have no attribute for X-Ray's form of the trace id
-    "TELEMETRY_SDK_NAME_LAMBDASCOPE",  # a value, ours to choose
-    "TELEMETRY_DISTRO_NAME_LAMBDASCOPE",  # a value, ours to choose
+    "TELEMETRY_NAME_LAMBDASCOPE",  # a value, ours to choose
 }
 NUMBERS = {
     **{f"KIND_{key.removeprefix('SPAN_KIND_')}": n for key, n in Span.SpanKind.items()},

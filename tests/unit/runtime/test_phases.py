@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from lambdascope import __version__
 from lambdascope.clock import Clock
 from lambdascope.otlp import names
 from lambdascope.runtime.faults import ErrorReport
@@ -248,6 +249,10 @@ def test_resource_and_scope() -> None:
         "aws.log.stream.names": ["2026/01/01/[$LATEST]abc"],
         "team": "pay",
         "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "lambdascope",
+        "telemetry.sdk.version": __version__,
+        "telemetry.distro.name": "lambdascope",
+        "telemetry.distro.version": __version__,
     }
     assert expected == {key: attributes[key] for key in expected}
 
