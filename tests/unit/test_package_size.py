@@ -1,44 +1,21 @@
-"""Holds the size of what a layer for one Python version carries of ours, and that it starts.
-
-A layer is read-only and every import of it is a part of a cold start, so it has compiled files
-only, without docstrings, in the place of the sources. It has no emulator, no command line and
-nothing that serves those two alone.
-"""
+"""Holds the size of what a layer for one Python version carries of ours, and that it starts."""
 
 from __future__ import annotations
 
-import py_compile
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-import lambdascope
-import lambdascope_extension
-
 LIMIT_BYTES = 400_000
-LEFT_OUT = ("emulator", "cli", "listener.py", "exchange.py", "states.py")
+BUILD = Path(__file__).parents[1] / "layer_files.py"
 
 
 def build_layer(folder: Path) -> int:
     """Compile what a layer carries into `folder`; how many files that are."""
-    count = 0
-    for package in (lambdascope, lambdascope_extension):
-        source_folder = Path(package.__file__).parent
-        for source in source_folder.rglob("*.py"):
-            place = source.relative_to(source_folder.parent)
-            if not set(place.parts).isdisjoint(LEFT_OUT):
-                continue
-            py_compile.compile(
-                str(source),
-                cfile=str(folder / place.with_suffix(".pyc")),
-                dfile=str(place),
-                doraise=True,
-                optimize=2,
-                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-            )
-            count += 1
-    return count
+    command = [sys.executable, "-X", "no_debug_ranges", str(BUILD), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return int(done.stdout)
 
 
 def test_our_own_code_zips_to_less_than_400_kb(tmp_path: Path) -> None:
