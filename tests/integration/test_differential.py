@@ -117,6 +117,8 @@ HANDLERS = [
     "results.instance",
     "results.partial",
     "results.too_few",
+    "results.segfaults",
+    "results.is_killed",
     "results.Rows",
     "results.Order.handler",
     "result.handler",

@@ -7,7 +7,9 @@ import datetime
 import decimal
 import enum
 import fractions
+import os
 import pathlib
+import signal
 import uuid
 
 Point = collections.namedtuple("Point", "x y")
@@ -221,3 +223,11 @@ partial = lambda event, context=None: event  # noqa: E731
 
 def too_few(event):
     return 1
+
+
+def segfaults(event, context):
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def is_killed(event, context):
+    os.kill(os.getpid(), signal.SIGKILL)
