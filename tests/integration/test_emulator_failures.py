@@ -137,6 +137,21 @@ block()
         assert 2 == stage.lines.texts().count("started")
 
 
+def test_what_the_limit_of_init_cut_off_has_timed_out(tmp_path: Path) -> None:
+    """An extension that was not ready has the status of the whole init."""
+    hangs = """
+from raw import *
+say("started")
+block()
+"""
+    stage = Stage(tmp_path, hangs=hangs).configure(init_timeout_ms=150, timeout_ms=200)
+    with stage:
+        init, extension = stage.invoke().phases[:2]
+    expected = ("extension init", "hangs", "timeout", "Sandbox.Timedout")
+    assert ("timeout", "Sandbox.Timedout") == (init.status, init.error_type)
+    assert expected == (extension.name, extension.who, extension.status, extension.error_type)
+
+
 def test_a_runtime_that_is_not_there(tmp_path: Path) -> None:
     """The caller reads which program could not be started."""
     with Stage(tmp_path).configure(runtime=("/nowhere/bootstrap",)) as stage:

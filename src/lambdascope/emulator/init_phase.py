@@ -160,13 +160,14 @@ def _announce_extension(host: Host, side: ExtensionSide, time_ns: int) -> None:
 
 def _phases(generation: Generation, result: InitResult) -> list[Phase]:
     fault, sandbox = result.fault, generation.sandbox
+    status, error_type = (SUCCESS, "") if fault is None else (fault.status, fault.error_type)
     phases = [
         Phase(
             name="init",
             start_ns=result.start_ns,
             end_ns=result.end_ns,
-            status=SUCCESS if fault is None else fault.status,
-            error_type="" if fault is None else fault.error_type,
+            status=status,
+            error_type=error_type,
         )
     ]
     extensions = sandbox.extensions.values()
@@ -174,6 +175,8 @@ def _phases(generation: Generation, result: InitResult) -> list[Phase]:
     marks.append(("runtime init", "", sandbox.runtime.started_ns, sandbox.runtime.ready_ns))
     for name, who, start_ns, ready_ns in marks:
         if start_ns is not None:
-            end_ns = ready_ns or result.end_ns
-            phases.append(Phase(name=name, who=who, start_ns=start_ns, end_ns=end_ns))
+            part = Phase(name=name, who=who, start_ns=start_ns, end_ns=ready_ns or result.end_ns)
+            if ready_ns is None and status == TIMED_OUT:
+                part.status, part.error_type = status, error_type  # cut off with the whole init
+            phases.append(part)
     return phases

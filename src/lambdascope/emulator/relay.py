@@ -60,6 +60,12 @@ class Relay:
         url = self._urls.get(path)
         if url is None:
             return _failure(f"no collector is configured for {path}")
+        if not url.lower().startswith(("http://", "https://")):
+            # The words of `requests` for it would show the password.
+            return _failure(
+                f"cannot reach the collector at {shown(url)}: the address must begin with http://"
+                " or https://"
+            )
         try:
             with self._session.post(
                 url,
@@ -84,7 +90,10 @@ def shown(url: str) -> str:
     """A URL as it may be printed: without user name, password and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
+    if parts.scheme and parts.netloc:
+        return f"{parts.scheme}://{host}{parts.path}"
+    # No URL at all: without its scheme, nothing tells where a password would end.
+    return url.rpartition("@")[2].partition("?")[0]
 
 
 def _failure(text: str) -> RelayAnswer:

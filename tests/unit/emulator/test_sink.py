@@ -418,6 +418,16 @@ def test_a_dead_port_is_502_with_address_and_reason() -> None:
         assert [span["name"] for span in sink.spans()] == ["one"]
 
 
+@pytest.mark.parametrize("url", ["notaurl", "user:secret@notaurl", "notaurl?key=secret"])
+def test_an_endpoint_without_scheme_is_said_as_it_is(url: str) -> None:
+    """The sender sees what was configured, without what may be secret."""
+    with sinking(relay_to={"/v1/traces": url}) as sink:
+        answer = requests.post(f"{sink.endpoint}/v1/traces", b"", headers=PROTOBUF, timeout=10)
+    assert 502 == answer.status_code
+    reason = "the address must begin with http:// or https://"
+    assert f"cannot reach the collector at notaurl: {reason}\n" == answer.text
+
+
 def test_a_name_that_does_not_resolve_is_502() -> None:
     """The reason is the resolver's."""
     with sinking(relay_to="http://collector.invalid:4318") as sink:
