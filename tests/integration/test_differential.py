@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from differential_kit import EVENT, HERE, REQUEST_ID, TRACE, assert_agree
 from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lambdascope.emulator.records import InvocationRecord
 
 pytestmark = pytest.mark.peers
 
-HERE = Path(__file__).parent / "differential"
-EVENT = b'{"order": 17, "name": "\\u00e9\\ud83d\\ude00", "nested": [1, 2.5, null, true, {"a": []}]}'
-REQUEST_ID = "8f60e725-45d2-4901-949c-482a936d20be"
-TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a:1|b:2"
 CLIENT_CONTEXT = json.dumps(
     {
         "custom": {"k": "v"},
@@ -160,14 +158,6 @@ EVENTS = {
 }
 
 
-def differences(case: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Fields that must differ, and fields that may, by the table."""
-    table = tomllib.loads((HERE / "differences.toml").read_text())["difference"]
-    must = [f for row in table if case in row["cases"] for f in row["fields"]]
-    may = [f for row in table if "*" in row["cases"] for f in row["fields"]]
-    return frozenset(must), frozenset(may)
-
-
 def run(
     handler: str, event: bytes, runtime: tuple[str, ...], folder: Path = HERE, **options: str
 ) -> InvocationRecord:
@@ -190,33 +180,6 @@ def run(
         )
     finally:
         environment.shutdown()
-
-
-def fields(record: InvocationRecord) -> dict[str, object]:
-    """The caller's view of an answer, flattened so that a difference has a name."""
-    found: dict[str, object] = {
-        "function_error": record.function_error,
-        "content_type": record.content_type,
-    }
-    try:
-        value = json.loads(record.answer)
-    except ValueError:
-        return found | {"body": record.answer}
-    if record.function_error is not None and isinstance(value, dict):
-        return found | value
-    return found | {"body": record.answer}
-
-
-def assert_agree(case: str, ours: InvocationRecord, theirs: InvocationRecord) -> None:
-    """Every field agrees, but for the table."""
-    must_differ, may_differ = differences(case)
-    left, right = fields(theirs), fields(ours)
-    names = left.keys() | right.keys()
-    differing = {name for name in names if left.get(name) != right.get(name)} - may_differ
-    shown = {name: (left.get(name), right.get(name)) for name in differing ^ must_differ}
-    assert must_differ == differing, f"theirs, ours: {str(shown)[:2000]}"
-    if left.get("errorType") == right.get("errorType") == "Runtime.MarshalError":
-        assert str(right["errorMessage"]).startswith(str(left["errorMessage"]))
 
 
 def test_the_table_names_cases_that_are_run() -> None:

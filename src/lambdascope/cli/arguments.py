@@ -53,6 +53,7 @@ class Options:
     own_extension: bool = True
     telemetry: bool = True
     freeze: bool = True
+    concurrency: int | None = None
     quiet: bool = False
     event: str = "{}"
     count: int = 1
@@ -171,6 +172,12 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
         metavar="CMD",
         help="another runtime client in place of ours; {handler} is replaced in it, and "
         "'awslambdaric' stands for the one of AWS",
+    )
+    add(
+        "--concurrency",
+        type=_positive,
+        metavar="N",
+        help="run up to N invocations at a time in it, as Lambda Managed Instances do",
     )
     add("--extensions", metavar="DIR", help="start every extension in this folder, too")
     for flag, dest, text in (

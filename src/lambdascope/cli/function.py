@@ -43,6 +43,7 @@ RESERVED = frozenset(
         names.ENV_LOG_GROUP,
         names.ENV_LOG_STREAM,
         names.ENV_INIT_TYPE,
+        names.ENV_MAX_CONCURRENCY,
     )
 )
 _MAX_NAME = 64
@@ -81,6 +82,8 @@ def function_from(options: Options, environ: Mapping[str, str]) -> Function:
         own_extension=options.own_extension,
         telemetry=TELEMETRY_ON if options.telemetry else TELEMETRY_UNSUPPORTED,
         freeze=options.freeze,
+        init_type=names.INIT_MANAGED_INSTANCES if options.concurrency else names.INIT_ON_DEMAND,
+        max_concurrency=options.concurrency or 1,
     )
     notes = [*interpreter.notes]
     if options.handler is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lambdascope.cli.cost import cost_text
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambdascope.cli.arguments import Options
+    from lambdascope.emulator.environment import ExecutionEnvironment
     from lambdascope.emulator.records import InvocationRecord
     from lambdascope.otlp.model import Span
 
@@ -64,7 +66,9 @@ def _run(
 ) -> tuple[list[InvocationRecord], list[list[Span]]]:
     found: list[InvocationRecord] = []
     with Session(function, environ, on_log=view.log.write) as session:
-        for position in range(options.count):
+        if options.concurrency:
+            found.extend(_at_a_time(session.environment, event, options.count, options.concurrency))
+        for position in range(len(found), options.count):
             if position == WHOLE:
                 view.log.hold()
             found.append(session.environment.invoke(event))
@@ -72,6 +76,20 @@ def _run(
     for problem in session.problems():
         view.say(f"telemetry: {problem}")
     return found, spans_by_invocation(found, session.spans())
+
+
+def _at_a_time(
+    environment: ExecutionEnvironment, event: bytes, count: int, concurrency: int
+) -> list[InvocationRecord]:
+    """Up to `concurrency` callers, each with one invocation after the other."""
+    pool = ThreadPoolExecutor(min(count, concurrency), thread_name_prefix="caller")
+    try:
+        waiting = [pool.submit(environment.invoke, event) for _ in range(count)]
+        found = [invocation.result() for invocation in waiting]
+        return sorted(found, key=lambda record: record.handed_out_ns)
+    finally:
+        # After Ctrl-C those that are under way end with the environment.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _View:
@@ -144,7 +162,8 @@ class _View:
                 self._line(line)
             if record.report is not None:
                 self._line(report_line(record.report))
-                self._line(self._terminal.paint("dim", cost_text(record.report)))
+                if not self._function.config.managed:  # there the instance is billed
+                    self._line(self._terminal.paint("dim", cost_text(record.report)))
         failed = outcome(record, rows, self._function)
         if failed is not None:
             self.say(self._terminal.paint("red", failed))

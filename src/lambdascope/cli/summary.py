@@ -38,6 +38,8 @@ def header_facts(function: Function) -> list[str]:
     else:
         facts.append(f"python {function.interpreter.version_text}")
     facts += [f"{config.memory_mb} MB", f"timeout {config.timeout_ms / 1000:g} s"]
+    if config.managed:
+        facts.append(f"up to {config.max_concurrency} at a time")
     if len(function.defaults) > 1:
         facts.append("(Lambda's defaults)")
     elif function.defaults:

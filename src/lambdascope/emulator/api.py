@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator.extension_server import MAX_BODY_BYTES, ExtensionServer, identify
+from lambdascope.emulator.managed_server import ManagedRuntimeServer
 from lambdascope.emulator.runtime_server import RuntimeServer
 from lambdascope.emulator.sandbox import Refused
 from lambdascope.transport.listener import Listener
@@ -41,7 +42,8 @@ class Api:
         self._sandbox = sandbox
         self._bus = bus
         self._on_subscribed = on_subscribed
-        self._runtime = RuntimeServer(
+        server = ManagedRuntimeServer if config.managed else RuntimeServer
+        self._runtime: RuntimeServer = server(
             sandbox,
             snap_start=config.init_type == INIT_SNAP_START,
             stream_bytes_per_s=config.stream_bytes_per_s,

@@ -13,7 +13,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator import invoke_request as api
-from lambdascope.emulator.environment import EnvironmentClosed, InvokeOptions
+from lambdascope.emulator.environment import EnvironmentBusy, EnvironmentClosed, InvokeOptions
 from lambdascope.emulator.invoke_request import InvokeRefused
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class EventQueue:
             event, options = item
             try:
                 record = self._environment.invoke(event, **options)
-            except EnvironmentClosed as error:
+            except (EnvironmentBusy, EnvironmentClosed) as error:
                 what = str(error)
             except Exception as error:  # noqa: BLE001 - one bad event must not end the queue
                 what = f"a fault of the emulator: {error!r}"

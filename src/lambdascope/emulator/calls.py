@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol, Unpack
 
 from lambdascope.emulator import invoke_request as api
-from lambdascope.emulator.environment import EnvironmentClosed, InvokeOptions
+from lambdascope.emulator.environment import EnvironmentBusy, EnvironmentClosed, InvokeOptions
 from lambdascope.emulator.invoke_request import InvokeRefused
 
 if TYPE_CHECKING:
@@ -77,5 +77,7 @@ def _refusal(error: Exception) -> InvokeRefused:
     if isinstance(error, EnvironmentClosed):
         # Not a 5xx, which SDKs would send again and again.
         return InvokeRefused(409, api.CONFLICT, str(error))
+    if isinstance(error, EnvironmentBusy):
+        return InvokeRefused(429, api.TOO_MANY_REQUESTS, str(error))
     print(f"lambdascope: an invocation failed in the emulator: {error!r}", file=sys.stderr)
     return InvokeRefused(500, api.SERVICE_FAULT, f"fault of the emulator: {error!r}")

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from lambdascope.wire.names import INIT_ON_DEMAND, INIT_TIMEOUT_MS
+from lambdascope.wire.names import (
+    INIT_MANAGED_INSTANCES,
+    INIT_ON_DEMAND,
+    INIT_TIMEOUT_MS,
+    MANAGED_INIT_TIMEOUT_MS,
+    MANAGED_MIN_MEMORY_MB,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +40,9 @@ class FunctionConfig:
     processes are stopped between invocations; with `memory_limit` they are killed when they use
     more than `memory_mb` together. `stream_bytes_per_s` is how fast a streamed response goes after
     its first 6 MiB (on Lambda `names.STREAM_BYTES_PER_S`); None is no limit.
+
+    With `init_type` INIT_MANAGED_INSTANCES up to `max_concurrency` invocations run at a time. Then
+    nothing is frozen, logs are JSON, and there are at least 2 GB of memory and 15 minutes for init.
     """
 
     handler: str
@@ -56,6 +65,23 @@ class FunctionConfig:
     memory_limit: bool = True
     log_format: str = LOG_TEXT
     stream_bytes_per_s: int | None = None
+    max_concurrency: int = 1
+
+    def __post_init__(self) -> None:
+        """On managed instances some things are not to be chosen."""
+        if not self.managed:
+            return
+        set_field = object.__setattr__  # of a frozen dataclass that is just being made
+        set_field(self, "freeze", False)
+        set_field(self, "log_format", LOG_JSON)
+        set_field(self, "memory_mb", max(self.memory_mb, MANAGED_MIN_MEMORY_MB))
+        if self.init_timeout_ms == INIT_TIMEOUT_MS:
+            set_field(self, "init_timeout_ms", MANAGED_INIT_TIMEOUT_MS)
+
+    @property
+    def managed(self) -> bool:
+        """Whether it runs on managed instances, up to `max_concurrency` invocations at a time."""
+        return self.init_type == INIT_MANAGED_INSTANCES
 
     @property
     def function_arn(self) -> str:

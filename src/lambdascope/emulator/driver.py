@@ -32,13 +32,17 @@ _LINE_BYTES = 200  # what a log line takes, roughly
 
 
 class Job:
-    """One queued invocation. `over` is set when it is done; `error` says why it never began."""
+    """One queued invocation. `over` is set when it is done; `error` says why it never began.
+
+    `busy` says that it is because nobody was free to take it.
+    """
 
     def __init__(self, turn: Turn, headers: dict[str, str]) -> None:
         self.turn = turn
         self.headers = headers
         self.over = threading.Event()
         self.error = ""
+        self.busy = False
 
 
 class Driver:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from lambdascope.emulator.driver import Driver, Job
 from lambdascope.emulator.host import Host
+from lambdascope.emulator.managed import ManagedDriver
 from lambdascope.emulator.records import InvocationRecord
 from lambdascope.emulator.sandbox import Turn
 from lambdascope.emulator.trace import complete_trace_header
@@ -35,6 +36,13 @@ _INTERRUPT_S = 0.2
 
 class EnvironmentClosed(Exception):
     """The execution environment was shut down; it takes no more invocations."""
+
+
+class EnvironmentBusy(Exception):
+    """No worker of the runtime was free for an invocation, for as long as the function's timeout.
+
+    Only where several invocations run at a time.
+    """
 
 
 class InvokeOptions(TypedDict, total=False):
@@ -76,7 +84,8 @@ class ExecutionEnvironment:
     ) -> None:
         self.config = config
         self._host = Host(config, on_log=on_log, otlp_endpoint=otlp_endpoint)
-        self._driver = Driver(self._host)
+        driver = ManagedDriver if config.managed else Driver
+        self._driver: Driver | ManagedDriver = driver(self._host)
         self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._driver.run, name="environment", daemon=True)
         self._started = False
@@ -126,8 +135,9 @@ class ExecutionEnvironment:
     def invoke(self, event: bytes, **options: Unpack[InvokeOptions]) -> InvocationRecord:
         """Run one invocation; returns when the runtime and all extensions are back.
 
-        Invocations queue: an environment runs one at a time. Starts the environment if need be.
-        Raises EnvironmentClosed after `shutdown`.
+        Invocations queue: an environment runs one at a time, or on managed instances as many as
+        `max_concurrency`. Starts the environment if need be. Raises EnvironmentClosed after
+        `shutdown`, and EnvironmentBusy.
         """
         job = self._job(event, options)
         self.start()
@@ -137,6 +147,8 @@ class ExecutionEnvironment:
         # begins would only be noticed after it.
         while not job.over.wait(_INTERRUPT_S):
             pass
+        if job.busy:
+            raise EnvironmentBusy(job.error)
         if job.error:
             raise EnvironmentClosed(job.error)
         return job.turn.record

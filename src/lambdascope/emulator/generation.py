@@ -36,9 +36,9 @@ _MEGABYTE = 1024 * 1024
 class Generation:
     """The processes and the state between a spawn and the death of all of them."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, sandbox: Sandbox | None = None) -> None:
         self._host = host
-        self.sandbox = Sandbox(lock=host.lock, clock=host.clock)
+        self.sandbox = sandbox or Sandbox(lock=host.lock, clock=host.clock)
         self.runtime: Process | None = None
         self._extensions: dict[str, Process] = {}
         self._table = ProcessTable(clock=host.clock, guardian=host.guardian, marker=host.marker)
@@ -121,7 +121,8 @@ class Generation:
         with host.lock:
             self.sandbox.stopping = True
             registered = list(self.sandbox.registered())
-        if registered:
+        managed = host.config.managed
+        if registered or managed:
             was_frozen = self.frozen
             self.thaw()
             if was_frozen and self.runtime is not None:
@@ -132,7 +133,12 @@ class Generation:
             if any(e.external for e in registered):
                 budget_ms = names.SHUTDOWN_BUDGET_MS
                 share_ms = names.SHUTDOWN_RUNTIME_SHARE_MS
+            if managed:
+                budget_ms = names.SHUTDOWN_BUDGET_MS
+                share_ms = names.MANAGED_SHUTDOWN_RUNTIME_SHARE_MS
             self._end_runtime(phase.start_ns + share_ms * MS)
+            if managed:
+                host.bus.flush(names.MANAGED_SHUTDOWN_FLUSH_MS / 1000)
             self._end_extensions(external, reason, phase.start_ns + budget_ms * MS)
         self.kill()
         phase.end_ns = host.clock.now_ns()

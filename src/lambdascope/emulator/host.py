@@ -23,6 +23,7 @@ from lambdascope.emulator.api import Api
 from lambdascope.emulator.config import LOG_JSON, FunctionConfig
 from lambdascope.emulator.guardian import Guardian
 from lambdascope.emulator.logbook import PLATFORM, Logbook
+from lambdascope.emulator.managed_logbook import ManagedLogbook
 from lambdascope.emulator.output import OutputReader
 from lambdascope.emulator.sandbox import Sandbox
 from lambdascope.emulator.telemetry import SubscribeAnswer, TelemetryBus
@@ -63,7 +64,8 @@ class Host:
             mode=config.telemetry,
             log_format=config.log_format,
         )
-        self.logbook = Logbook(on_log=on_log, on_line=self._to_bus)
+        logbook = ManagedLogbook if config.managed else Logbook
+        self.logbook: Logbook = logbook(on_log=on_log, on_line=self._to_bus)
         self.output = OutputReader()
         self.directory = tempfile.mkdtemp(prefix="lambdascope-")
         self.handoff_file = os.path.join(self.directory, "handoff")

@@ -87,7 +87,7 @@ def start(record: InvocationRecord, config: FunctionConfig, tenant_id: str | Non
     }
     if tenant_id:
         fields["tenantId"] = tenant_id
-    return fields | _tracing(record)
+    return fields | tracing(record)
 
 
 def runtime_done(
@@ -114,7 +114,7 @@ def runtime_done(
             span("runtimeOverhead", last, end_ns),
         ]
     fields: Fields = {"requestId": record.request_id, **_status(fault), "metrics": metrics}
-    return fields | ({"spans": spans} if spans else {}) | _tracing(record)
+    return fields | ({"spans": spans} if spans else {}) | tracing(record)
 
 
 def report(
@@ -138,7 +138,7 @@ def report(
         fields["errorType"] = telemetry_type(figures.error_type)
     if extension_overhead is not None:
         fields["spans"] = [span("extensionOverhead", *extension_overhead)]
-    return fields | _tracing(record)
+    return fields | tracing(record)
 
 
 def _status(fault: Fault | None) -> Fields:
@@ -148,7 +148,7 @@ def _status(fault: Fault | None) -> Fields:
     return fields
 
 
-def _tracing(record: InvocationRecord) -> Fields:
+def tracing(record: InvocationRecord) -> Fields:
     """The tracing field, which the platform leaves out when the trace is not sampled."""
     header = parse_trace_header(record.trace_header)
     if not header.sampled:

@@ -9,7 +9,7 @@ developer guide, "Using the Lambda runtime API for custom runtimes" and "Respons
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lambdascope.emulator import answers, records
 from lambdascope.emulator.sandbox import Refused
@@ -21,7 +21,10 @@ from lambdascope.wire.runtime_api import InvocationError, InvocationResponse
 from lambdascope.wire.streaming import parse_stream_error
 
 if TYPE_CHECKING:
-    from lambdascope.emulator.sandbox import Sandbox, Turn
+    import threading
+
+    from lambdascope.clock import Clock
+    from lambdascope.emulator.sandbox import RuntimeSide, Turn
     from lambdascope.emulator.stream import ResponseStream
     from lambdascope.transport.listener import Exchange
 
@@ -30,13 +33,21 @@ _CAUSE_TYPE = "application/vnd.aws.lambda.error.cause+json"
 _KEPT_BYTES = 65_536
 
 
+class Answering(Protocol):
+    """Whose states an answer moves: those of a sandbox, or of one of several invocations."""
+
+    lock: threading.Condition
+    clock: Clock
+    runtime: RuntimeSide
+
+
 class ResponseReader:
     """One answer of the runtime. `bytes_per_s` limits what is handed on; None is no limit."""
 
     def __init__(
         self,
         exchange: Exchange,
-        sandbox: Sandbox,
+        sandbox: Answering,
         turn: Turn,
         *,
         message: InvocationResponse | InvocationError,

@@ -130,7 +130,7 @@ def _admit(sandbox: Sandbox, message: InvocationResponse | InvocationError) -> T
             raise Refused(names.BAD_REQUEST, names.INVALID_REQUEST_ID, "Invalid request ID")
         if message.invocation_id not in (None, turn.nonce):
             text = "The invocation that is answered is over"
-            raise Refused(names.GONE, "InvokeTimeout", text)
+            raise Refused(names.GONE, names.INVOKE_TIMEOUT, text)
         kind = states.RESPONSE if isinstance(message, InvocationResponse) else states.ERROR
         sandbox.runtime.step(kind)
         mode = message.mode if isinstance(message, InvocationResponse) else ""

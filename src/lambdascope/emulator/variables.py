@@ -73,7 +73,7 @@ def extension_variables(runtime: Mapping[str, str]) -> dict[str, str]:
 
 
 def _reserved(config: FunctionConfig, *, address: str, log_stream: str) -> dict[str, str]:
-    return {
+    variables = {
         names.ENV_RUNTIME_API: address,
         names.ENV_HANDLER: config.handler,
         names.ENV_TASK_ROOT: config.task_root,
@@ -88,3 +88,6 @@ def _reserved(config: FunctionConfig, *, address: str, log_stream: str) -> dict[
         names.ENV_LOG_FORMAT: config.log_format,
         names.ENV_INIT_TYPE: config.init_type,
     }
+    if config.managed:
+        variables[names.ENV_MAX_CONCURRENCY] = str(config.max_concurrency)
+    return variables

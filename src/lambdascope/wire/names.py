@@ -83,6 +83,8 @@ GONE = 410
 PAYLOAD_TOO_LARGE = 413
 SERVER_ERROR = 500
 
+TOO_MANY_IDLE_RUNTIMES = "TooManyIdleRuntimes"
+INVOKE_TIMEOUT = "InvokeTimeout"
 INVALID_STATE_TRANSITION = "InvalidStateTransition"
 INVALID_REQUEST_ID = "InvalidRequestID"
 INVALID_RESPONSE_MODE = "InvalidFunctionResponseMode"
@@ -113,6 +115,7 @@ FAULT_AFTER_RESTORE = "Runtime.AfterRestoreError"
 FAULT_EXIT = "Runtime.ExitError"
 FAULT_OUT_OF_MEMORY = "Runtime.OutOfMemory"
 FAULT_INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
+FAULT_RUNTIME_UNAVAILABLE = "Runtime.Unavailable"
 FAULT_RUNTIME_UNKNOWN = "Runtime.Unknown"
 FAULT_FUNCTION_UNKNOWN = "Function.Unknown"
 FAULT_RESPONSE_SIZE = "Function.ResponseSizeTooLarge"
@@ -140,6 +143,12 @@ SHUTDOWN_BUDGET_INTERNAL_MS = 500
 # The runtime's part of the shutdown budget beside external extensions, by the documentation of the
 # execution environment; AWS's emulator gives it 30 % of the budget.
 SHUTDOWN_RUNTIME_SHARE_MS = 300
+# Lambda Managed Instances, from AWS's documentation and the source of its emulator: init may take
+# 15 minutes; at the end the runtime has 600 ms, then telemetry about a second.
+MANAGED_INIT_TIMEOUT_MS = 900_000
+MANAGED_MIN_MEMORY_MB = 2048
+MANAGED_SHUTDOWN_RUNTIME_SHARE_MS = 600
+MANAGED_SHUTDOWN_FLUSH_MS = 1_000
 
 # --- Environment variables ------------------------------------------------------------------------
 ENV_RUNTIME_API = "AWS_LAMBDA_RUNTIME_API"
