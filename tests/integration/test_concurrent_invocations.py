@@ -255,3 +255,42 @@ def handler(event, context):
         _, err = platform.end()
     assert "ended with 1 and is replaced" in err
     assert len({str(value) for value in platform.values().values()}) > 1
+
+
+def test_asgi_requests_meet_in_one_application(tmp_path: Path) -> None:
+    """Requests at the same time share one startup, which outlives them, and one event loop."""
+    pytest.importorskip("starlette", reason="Starlette is not installed")
+    code = """
+import asyncio, contextlib
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+import lambdascope.asgi
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    print("startup")
+    yield {"all": asyncio.Barrier(4), "beat": asyncio.create_task(asyncio.sleep(3600))}
+    print("shutdown")
+
+async def meet(request):
+    number = int(request.path_params["n"])
+    if number < 4: await request.state.all.wait()
+    context = request.scope["aws.context"]
+    return JSONResponse([number, context.aws_request_id, request.state.beat.done()])
+
+app = Starlette(routes=[Route("/{n}", meet)], lifespan=lifespan)
+adapted = lambdascope.asgi.handler(app)
+async def handler(event, context):
+    around = {"http": {"method": "GET"}}
+    event = {"version": "2.0", "rawPath": f"/{event['n']}", "requestContext": around}
+    return (await adapted(event, context))["body"]
+"""
+    total = 100
+    with ManyPlatform(tmp_path, code, total=total, concurrency=4) as platform:
+        out, err = platform.run()
+    expected = {f"request-{n}": [n, f"request-{n}", False] for n in range(total)}
+    values = platform.values().items()
+    assert expected == {key: json.loads(str(value)) for key, value in values}
+    assert ["startup", "shutdown"] == [json.loads(line)["message"] for line in out.splitlines()]
+    assert "" == err

@@ -29,6 +29,7 @@ ALLOWED = {
         "lambdascope.transport",
         "lambdascope.wire",
     },
+    "lambdascope.asgi": {"lambdascope.runtime"},
     "lambdascope.__main__": {"lambdascope", "lambdascope.runtime"},
     # It speaks to the runtime through a socket, never by import.
     "lambdascope.emulator": {

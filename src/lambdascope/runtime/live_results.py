@@ -9,6 +9,7 @@ init when the handler is an `async def`.
 from __future__ import annotations
 
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from weakref import WeakSet
 
 from lambdascope.runtime.faults import text_of
 from lambdascope.runtime.streaming import (
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 # How long cancelled tasks may take to clean up, and what is kept of the deadline for the answer.
 CANCEL_S = 0.5
 _RESERVE_S = 0.2
+# Tasks of the environment, not of the invocation that began them: a web application's lifespan.
+lasting_tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
 
 class LiveResults:
@@ -116,7 +119,7 @@ class LiveResults:
             return
         import asyncio
 
-        tasks = asyncio.all_tasks(loop)
+        tasks = asyncio.all_tasks(loop) - set(lasting_tasks)
         if tasks:
             say_left_over(self._say, tasks)
             for task in tasks:
@@ -133,4 +136,4 @@ def say_left_over(say: Callable[[str], None], tasks: Collection[asyncio.Task[Any
     )
 
 
-__all__ = ["LiveResults", "StreamBroken"]
+__all__ = ["LiveResults", "StreamBroken", "lasting_tasks"]

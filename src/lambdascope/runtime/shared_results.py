@@ -14,7 +14,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from lambdascope.runtime.context import current_invocation
-from lambdascope.runtime.live_results import CANCEL_S, LiveResults, say_left_over
+from lambdascope.runtime.live_results import CANCEL_S, LiveResults, lasting_tasks, say_left_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -67,7 +67,7 @@ class SharedEventLoop:
         return [
             task
             for task, owner in list(self._tasks.items())
-            if owner is invocation and not task.done()
+            if owner is invocation and not task.done() and task not in lasting_tasks
         ]
 
     def _start(self, coroutine: Coroutine[Any, Any, object], result: Future[object]) -> None:
