@@ -160,6 +160,8 @@ def test_resource(collector: Collector, tmp_path: Path) -> None:
         "service.instance.id": log_stream,
         "process.runtime.name": "cpython",
         "process.runtime.version": f"{version.major}.{version.minor}.{version.micro}",
+        "telemetry.distro.name": "lambdascope",
+        "telemetry.distro.version": __version__,
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "lambdascope",
         "telemetry.sdk.version": __version__,

@@ -332,7 +332,9 @@ def test_forked_children(tmp_path: Path) -> None:
 
 def test_sigterm_in_work_after_the_response(tmp_path: Path) -> None:
     """Work after the response is the function's code too: SIGTERM ends it, exit functions run."""
-    code = WITH_ATEXIT + """
+    code = (
+        WITH_ATEXIT
+        + """
 import time
 def work():
     print("in the handler")
@@ -341,6 +343,7 @@ def handler(event, context):
     context.run_after_response(work)
     return "answered"
 """
+    )
     outcome = _interrupt(tmp_path, code)
 
     assert [b'"answered"'] == outcome.api.responses

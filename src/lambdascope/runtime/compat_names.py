@@ -13,7 +13,7 @@ from types import ModuleType
 from lambdascope.runtime import context
 from lambdascope.runtime.faults import Fault
 from lambdascope.runtime.handler import load_handler
-from lambdascope.runtime.serde import Encoder, decode_event
+from lambdascope.runtime.serde import Encoder, decode_json
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
@@ -129,11 +129,11 @@ def _marshaller_class(*, ensure_ascii: bool) -> type:
             self, request: bytes, content_type: str = names.CONTENT_TYPE_JSON
         ) -> object:
             """The event. Raises a Fault."""
-            return decode_event(request, content_type)
+            return decode_json(request, content_type)
 
         def marshal_response(self, response: object) -> tuple[str | bytes, str]:
             """The body, as text when it is JSON, and its content type. Raises a Fault."""
-            body, content_type = Encoder(ensure_ascii=ensure_ascii).encode(response)
+            body, content_type = Encoder(ensure_ascii=ensure_ascii).encode_json(response)
             return (body if content_type == CONTENT_TYPE_BYTES else body.decode()), content_type
 
     LambdaMarshaller.__module__ = f"{PACKAGE}.lambda_runtime_marshaller"
