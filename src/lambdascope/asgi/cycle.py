@@ -91,7 +91,7 @@ class Cycle:
         self._start: Message | None = None
         self._broken: StreamBroken | None = None
         # The response is complete; or nothing more can come of it.
-        self._complete = asyncio.Event()
+        self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over = asyncio.Event()
 
     async def run(self, app: Application, scope: Message, context: Any) -> object:
@@ -101,15 +101,12 @@ class Cycle:
         no more of it, RuntimeError when there is none.
         """
         task = asyncio.ensure_future(app(scope, self._receive, self._send))
-        complete = asyncio.ensure_future(self._complete.wait())
         try:
-            await asyncio.wait((task, complete), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((task, self._complete), return_when=asyncio.FIRST_COMPLETED)
         except BaseException:
             task.cancel()
             raise
-        finally:
-            complete.cancel()
-        if self._complete.is_set():
+        if self._complete.done():
             await self._leave(task, context)
             return self._sink.result()
         if self._broken is not None:
@@ -141,7 +138,7 @@ class Cycle:
             raise ClientGone(str(self._broken))
         if kind == "http.response.start" and self._start is None:
             self._start = message
-        elif kind == "http.response.body" and self._start and not self._complete.is_set():
+        elif kind == "http.response.body" and self._start and not self._complete.done():
             await self._write(self._start, message)
         else:
             raise RuntimeError(f"the ASGI application sent {kind} where it does not belong")
@@ -156,7 +153,7 @@ class Cycle:
             self._over.set()
             raise ClientGone(str(error)) from None
         if not message.get("more_body", False):
-            self._complete.set()
+            self._complete.set_result(None)
             self._over.set()
 
 
