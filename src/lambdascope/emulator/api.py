@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lambdascope.transport.listener import Exchange
 
 _RUNTIME_PREFIX = f"{names.RUNTIME_BASE}/"
+_CONNECTIONS = 256
+_CONNECTIONS_PER_WORKER = 4
 _EXTENSION_PREFIX = f"{names.EXTENSION_BASE}/"
 
 
@@ -49,7 +51,9 @@ class Api:
             stream_bytes_per_s=config.stream_bytes_per_s,
         )
         self._extensions = ExtensionServer(sandbox, config)
-        self._listener = Listener(self._handle, name="lambda-api")
+        # Each worker of the runtime has connections of its own, which stay open.
+        limit = _CONNECTIONS + _CONNECTIONS_PER_WORKER * config.max_concurrency
+        self._listener = Listener(self._handle, name="lambda-api", max_connections=limit)
         self.address = self._listener.address
         self._listener.start()
 

@@ -142,7 +142,10 @@ class ManagedSandbox(Sandbox):
     def add_poller(self, poller: Poller) -> bool:
         """It waits from now on; False when enough do. Call with the lock held."""
         if len(self._idle) >= self._max_pollers:
-            self._idle = collections.deque(p for p in self._idle if not p.gone)
+            gone = [waiting for waiting in self._idle if waiting.gone]
+            for one in gone:
+                self._idle.remove(one)
+                one.release(None)
         if len(self._idle) >= self._max_pollers:
             return False
         self._idle.append(poller)
@@ -154,6 +157,7 @@ class ManagedSandbox(Sandbox):
             poller = self._idle.popleft()
             if not poller.gone:
                 return poller
+            poller.release(None)
         return None
 
     def expire(self, task: Task) -> None:
