@@ -8,11 +8,13 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.runtime.deadline import DeadlineExceeded
     from lambdascope.runtime.streaming import HttpPrelude, StreamBroken
 
-__all__ = ["HttpPrelude", "StreamBroken", "__version__"]
+__all__ = ["DeadlineExceeded", "HttpPrelude", "StreamBroken", "__version__"]
 
 _HOMES = {
+    "DeadlineExceeded": "lambdascope.runtime.deadline",
     "HttpPrelude": "lambdascope.runtime.streaming",
     "StreamBroken": "lambdascope.runtime.streaming",
 }

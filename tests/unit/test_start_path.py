@@ -32,6 +32,7 @@ OURS = [
     "lambdascope.runtime.bootstrap",
     "lambdascope.runtime.config",
     "lambdascope.runtime.context",
+    "lambdascope.runtime.deadline_context",
     "lambdascope.runtime.faults",
     "lambdascope.runtime.handler",
     "lambdascope.runtime.handoff",

@@ -121,10 +121,7 @@ class _Batch:
         records = event.get("Records") if isinstance(event, dict) else None
         if not isinstance(records, list):
             raise ValueError("not a batch: the event has no list of Records")
-        source = records[0].get("eventSource") if records else SQS
-        if source not in _IDENTIFIERS:
-            known = ", ".join(_IDENTIFIERS)
-            raise ValueError(f"batches of {source!r} have no partial answers; these have: {known}")
+        source = _source(records)
         self._is_stream = source != SQS
         self._items = [_item(record, source) for record in records]
         self._timed = WhileTime(self._items, deadline, reserve=reserve)
@@ -253,13 +250,14 @@ async def _run_async(
 
 
 def _call(handler: Callable[[Record], object], item: _Item) -> None:
-    result = handler(item.record)
-    if hasattr(result, "__await__"):
-        if hasattr(result, "close"):
-            result.close()
-        raise TypeError("the record handler returned an awaitable but is not an async function")
-    item.result = result
+    # Nothing interrupts between the return of a Python function and the next two statements.
+    item.result = handler(item.record)
     item.done = True
+    if hasattr(item.result, "__await__"):
+        item.done = False
+        if hasattr(item.result, "close"):
+            item.result.close()
+        raise TypeError("the record handler returned an awaitable but is not an async function")
 
 
 def is_async(function: object) -> bool:
@@ -274,14 +272,25 @@ def is_async(function: object) -> bool:
     return bool(getattr(code, "co_flags", 0) & _CO_COROUTINE)
 
 
-def _item(record: Record, source: object) -> _Item:
+def _source(records: list[Any]) -> str:
+    """What kind of batch it is, told by the first record; an empty one is of any kind."""
+    if not records:
+        return SQS
+    source = records[0].get("eventSource") if isinstance(records[0], dict) else None
+    if isinstance(source, str) and source in _IDENTIFIERS:
+        return source
+    known = ", ".join(_IDENTIFIERS)
+    raise ValueError(f"batches of {source!r} have no partial answers; these have: {known}")
+
+
+def _item(record: Record, source: str) -> _Item:
     found: Any = record
     if not isinstance(record, dict) or record.get("eventSource") != source:
         raise ValueError(f"the batch is of {source}, but has a record that is not")
-    for key in _IDENTIFIERS[str(source)]:
+    for key in _IDENTIFIERS[source]:
         found = found.get(key) if isinstance(found, dict) else None
     if not isinstance(found, str) or not found:
-        path = ".".join(_IDENTIFIERS[str(source)])
+        path = ".".join(_IDENTIFIERS[source])
         raise ValueError(f"a record of {source} has no {path}: it cannot be reported as failed")
     return _Item(record, found, _group(record) if source == SQS else None)
 

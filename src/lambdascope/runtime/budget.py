@@ -2,13 +2,13 @@
 
 The rule is one for both: a block is left before the end of its budget, or by an exception. What
 differs is how code that overruns is stopped: a task is cancelled by its event loop, a thread is
-interrupted by the watchdog. `__exit__` is where an interrupt must be kept from the code behind the
-block; the order of its statements matters, each comment says why.
+interrupted at the watchdog's request (`interrupt` tells how). `__exit__` is where an interrupt is
+kept from the code behind the block; the order of its statements matters, the comments say why.
 """
 
 from __future__ import annotations
 
-from _thread import _local, get_ident
+from _thread import _local, allocate_lock, get_ident
 from sys import _getframe
 from time import monotonic, sleep
 
@@ -21,18 +21,20 @@ from lambdascope.runtime.deadline import (
     current_deadline,
 )
 from lambdascope.runtime.interrupt import (
-    Interrupter,
-    begins_unlooked,
-    check_not_suspendable,
+    check_async_owner,
+    make_interrupter,
+    owner_of,
+    without_ours,
 )
 from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import Timeout
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
     from lambdascope.runtime.deadline import Deadline
+    from lambdascope.runtime.interrupt import Interrupter
 
 _POLL_S = 0.0001
 
@@ -42,23 +44,74 @@ class _Blocks(_local):
 
     top: Budget | None = None
 
+    def is_due(self) -> bool:
+        """Whether a block of this thread is to be interrupted."""
+        block = self.top
+        while block is not None:
+            if block.is_due:
+                return True
+            block = block.outer
+        return False
+
+    def take_due(self) -> None:
+        """They are interrupted now, all that are due at once."""
+        block = self.top
+        while block is not None:
+            if block.is_due:
+                block.interrupted = True
+            block = block.outer
+
+
+class _Interrupts:
+    """The way to interrupt, found when the first synchronous block is entered."""
+
+    __slots__ = ("_finding", "way")
+
+    def __init__(self) -> None:
+        self.way: Interrupter | None = None
+        self._finding = allocate_lock()
+
+    def find(self) -> Interrupter:
+        """Load it, once."""
+        with self._finding:
+            way = self.way
+            if way is None:
+                way = make_interrupter(_blocks, (Budget.__exit__, Budget._settle))
+                self.way = way
+            return way
+
 
 class Budget(Alarm):
     """The time until a deadline less a reserve, for one block. Made by `budget`."""
 
-    __slots__ = ("_entered", "_fired", "_known", "_outer", "_reserve", "_thread", "_timeout")
+    __slots__ = (
+        "_entered",
+        "_fired",
+        "_known",
+        "_reserve",
+        "_timeout",
+        "code",
+        "interrupted",
+        "outer",
+        "thread",
+    )
 
+    title = "interrupting a budget"
     _timeout: Timeout
+    # Where the synchronous block is: the function's code, and the identifier of the thread.
+    code: CodeType
+    thread: int
 
     def __init__(self, deadline: Deadline, *, reserve: float = DEFAULT_RESERVE) -> None:
         check_reserve(reserve)
         super().__init__(deadline.at - reserve, deadline.owner)
         self._reserve = reserve
         self._entered = False
+        # The interrupt was asked for; and it was raised, or is not needed any more.
         self._fired = False
-        self._outer: Budget | None = None
+        self.interrupted = False
+        self.outer: Budget | None = None
         self._known = 0
-        self._thread = 0
 
     def remaining(self) -> float:
         """Seconds left in this budget; 0.0 afterwards."""
@@ -73,20 +126,22 @@ class Budget(Alarm):
     # --- synchronous --------------------------------------------------------------------------
 
     def __enter__(self) -> Budget:
-        check_not_suspendable(_getframe(1))
         self._enter()
-        if not _interrupter.ready:
-            _interrupter.prepare()
-        self._thread = get_ident()
-        self._outer = outer = _blocks.top
+        way = _interrupts.way or _interrupts.find()
+        caller = _getframe(1)
+        frame = owner_of(caller)
+        self.code = frame.f_code
+        self.thread = get_ident()
+        self.outer = outer = _blocks.top
         if outer is not None:
             self._known = outer.count_fired()
         try:
             _blocks.top = self
-            if _interrupter.able:
+            # Where it comes blindly, it would come in the code of an ExitStack as well.
+            if way.able and not (way.blind and frame is not caller):
                 watchdog.watch(self)
         except BaseException as error:
-            # Out of an interrupt or a signal handler; nothing is called between there and here.
+            # An interrupt or a signal handler. Nothing is called between there and the claim.
             self.__exit__(None, error, None)
             raise
         return self
@@ -97,10 +152,9 @@ class Budget(Alarm):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # No interrupt can be raised before the first call, see `begins_unlooked`. So the claim is
-        # taken whatever comes: from then on the watchdog either never rings this budget, or has
-        # rung it already.
-        _blocks.top = self._outer
+        # No interrupt is raised before the first call. So the claim is taken whatever comes: from
+        # then on the watchdog either never rings this budget, or has begun to.
+        _blocks.top = self.outer
         try:
             if self.claim.setdefault(0, LEFT) is LEFT:
                 watchdog.drop(self)
@@ -118,11 +172,12 @@ class Budget(Alarm):
         self._end(exc, caught=caught)
 
     def _settle(self) -> bool:
-        """Wait until our interrupt was raised; whether it was in here, as it may be until then.
+        """Wait until our interrupt was raised or cannot be any more; whether it was in here.
 
         No lock is waited for: an interrupt that arrives when it is taken would leave it locked.
         """
         try:
+            self.interrupted = True
             while not self._fired:
                 sleep(_POLL_S)
             _look()
@@ -132,35 +187,43 @@ class Budget(Alarm):
         except BaseException:
             self._settle()  # a signal handler came first
             raise
+        if _interrupts.way is not None:
+            _interrupts.way.finish(self)
         return False
 
     def _end(self, exc: BaseException | None, *, caught: bool) -> None:
         """How a block ends that the watchdog has interrupted."""
         interrupted = isinstance(exc, BudgetInterrupt)
-        if self._outer is not None and self._outer.count_rung() > self._known:
+        if self.outer is not None and self.outer.count_rung() > self._known:
             # An outer block has run out meanwhile. There is one interrupt for both, and it goes on.
             if interrupted:
                 return
             if caught:
                 raise BudgetInterrupt
         if exc is None or interrupted:
-            where = exc.__traceback__ if exc is not None else None
+            where = without_ours(exc.__traceback__) if exc is not None else None
             raise self._exceeded().with_traceback(where) from None
 
     def count_fired(self) -> int:
         """How many of this block and those around it have been interrupted."""
-        around = self._outer.count_fired() if self._outer is not None else 0
+        around = self.outer.count_fired() if self.outer is not None else 0
         return around + self._fired
 
     def count_rung(self) -> int:
         """The same, with those that are just about to be interrupted."""
-        around = self._outer.count_rung() if self._outer is not None else 0
+        around = self.outer.count_rung() if self.outer is not None else 0
         return around + (self.claim.get(0) is RUNG)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be interrupted and was not yet."""
+        return not self.interrupted and self.claim.get(0) is RUNG
 
     def ring(self) -> None:
         """Interrupt the thread of the block. Called by the watchdog, which has the claim."""
         try:
-            _interrupter.interrupt(self._thread)
+            if _interrupts.way is not None:
+                _interrupts.way.interrupt(self)
         finally:
             self._fired = True
 
@@ -173,6 +236,7 @@ class Budget(Alarm):
     async def __aenter__(self) -> Budget:
         from asyncio import timeout
 
+        check_async_owner(_getframe(1))
         self._enter()
         left = self.at - monotonic()
         self._timeout = timeout(None if left == INFINITE else left)
@@ -223,10 +287,8 @@ def budget(reserve: float = DEFAULT_RESERVE, *, deadline: Deadline | None = None
 
 
 def _look() -> None:
-    """Nothing; but when a Python function begins, the interpreter looks for interrupts."""
+    """Nothing; but where a Python function begins, CPython 3.11 looks for interrupts."""
 
 
 _blocks = _Blocks()
-# Where a block cannot be left safely nothing is interrupted: it ends late, by the same rule.
-_guarded = [begins_unlooked(f) for f in (Budget.__exit__, Budget._settle)]
-_interrupter = Interrupter(safe=all(_guarded))
+_interrupts = _Interrupts()

@@ -22,6 +22,7 @@ class DeadlineCallback(Alarm):
     __slots__ = ("_callback", "_context")
 
     patient = True
+    title = "a callback before the deadline"
 
     def __init__(self, callback: Callable[[], object], at: float, owner: object) -> None:
         super().__init__(at, owner)

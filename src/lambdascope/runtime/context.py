@@ -11,6 +11,7 @@ from __future__ import annotations
 from _contextvars import ContextVar
 from time import monotonic_ns
 
+from lambdascope.runtime.deadline_context import DeadlineMethods
 from lambdascope.runtime.faults import Fault
 from lambdascope.wire import names
 
@@ -124,7 +125,7 @@ class Offers:
         return type(None), ()
 
 
-class LambdaContext:
+class LambdaContext(DeadlineMethods):
     """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py.
 
     `deadline_ns` is the deadline on the monotonic clock; `write` puts text into the log as it is.

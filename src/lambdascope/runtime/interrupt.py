@@ -1,10 +1,10 @@
-"""How a thread is interrupted from outside: the interpreter's asynchronous exception.
+"""Where a thread may be interrupted, and which way this interpreter has for it.
 
-CPython raises such an exception in the thread where it next looks for one: when a Python function
-begins, when a loop goes back, and after most calls of C functions. It does not look inside a C
-function and not between two other instructions. Both facts carry `budget`, the only user of this
-module. Source: CPython, C API, PyThreadState_SetAsyncExc, and the evaluation loop (ceval.c,
-bytecodes.c) of 3.11 to 3.14.
+`budget` is the only user. There are two ways, each with its own file: CPython 3.11 has the
+asynchronous exception (`async_exception`), later ones have monitoring (`monitoring`). They were
+not left with the first one because their compilers put the jump at the end of many loops outside
+the handlers of the code around it: an asynchronous exception that is raised there skips every
+`except`, `finally` and `with` of the function (CPython issues 108214 and 139622).
 """
 
 from __future__ import annotations
@@ -12,79 +12,136 @@ from __future__ import annotations
 import sys
 from opcode import opmap
 
-from lambdascope.runtime.deadline import BudgetInterrupt
 from lambdascope.runtime.logs import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from types import CodeType, FrameType, TracebackType
+    from typing import Any, Protocol
+
+    from lambdascope.runtime.budget import Budget
+
+    class Due(Protocol):
+        """Which blocks of the calling thread are to be interrupted."""
+
+        def is_due(self) -> bool:
+            """Whether there is one."""
+
+        def take_due(self) -> None:
+            """It is interrupted now: say so only once."""
+
 
 # The argument of RESUME for "goes on after an await", where the interpreter does not look.
 _AFTER_AWAIT = 3
-# A frame with one of these flags can be left in the middle of a block and entered again later:
-# generators, coroutines, and asynchronous generators.
-_SUSPENDABLE = 0x20 | 0x80 | 0x100 | 0x200
-
-
-def begins_unlooked(function: Any) -> bool:
-    """Change a function so that it cannot be interrupted before its first call; whether that went.
-
-    Without this, an interrupt that is pending when a block ends is raised in the first instruction
-    of `__exit__`, before a `try` can be there. The instruction (RESUME) looks for one unless its
-    argument says that it follows an await; it does nothing else with it.
-    """
-    code = function.__code__
-    start = code.co_code[:2]
-    if sys.implementation.name != "cpython" or start != bytes((opmap.get("RESUME", 0), 0)):
-        return False
-    changed = bytes((start[0], _AFTER_AWAIT)) + code.co_code[2:]
-    function.__code__ = code.replace(co_code=changed)
-    return True
+# Frames with these flags can be left in the middle of a block and entered again later.
+_GENERATOR = 0x20
+_COROUTINE = 0x80 | 0x100
+_ASYNC_GENERATOR = 0x200
+_NO_GENERATORS = (
+    "a budget cannot be held by a generator, which is left at each yield: put it around the code "
+    "that uses the generator, or around what the generator does between two yields"
+)
 
 
 class Interrupter:
-    """Raises BudgetInterrupt in another thread; `able` once it can, and only where that is safe."""
+    """Interrupts the thread of a budget. This one does not: then a block ends late."""
 
-    __slots__ = ("_raise_in", "able", "ready")
+    __slots__ = ()
 
-    def __init__(self, *, safe: bool) -> None:
-        self.ready = not safe
-        self.able = False
-        self._raise_in: Callable[[int, type[BaseException]], int] | None = None
+    # Whether it does anything.
+    able = False
+    # Whether an interrupt, once asked for, comes whatever the thread is doing by then.
+    blind = False
 
-    def prepare(self) -> None:
-        """Load ctypes, which only this needs. Without it budgets end late, which is said once."""
-        self.ready = True
-        try:
-            from ctypes import c_int, c_ulong, py_object, pythonapi
-        except ImportError as error:
-            say(f"synchronous budgets end late, there is no ctypes to interrupt with ({error})")
-            return
-        raise_in = pythonapi.PyThreadState_SetAsyncExc
-        raise_in.argtypes = (c_ulong, py_object)
-        raise_in.restype = c_int
-        self._raise_in = raise_in
-        self.able = True
+    def interrupt(self, budget: Budget) -> None:
+        """Ask for BudgetInterrupt inside the block. Called by the watchdog, once for a budget."""
 
-    def interrupt(self, thread: int) -> None:
-        """Interrupt the thread with this identifier; one that has ended has nobody to stop."""
-        if self._raise_in is not None:
-            self._raise_in(thread, BudgetInterrupt)
+    def finish(self, budget: Budget) -> None:
+        """The block was left. Called by its thread, only after `interrupt` has returned."""
 
 
-def check_not_suspendable(frame: Any) -> None:
-    """Raise RuntimeError where the block's own function can be suspended inside the block.
+def make_interrupter(due: Due, guarded: tuple[Callable[..., object], ...]) -> Interrupter:
+    """The way of this interpreter; why there is none is said.
 
-    Other code would run in the thread meanwhile, and the interrupt would hit that.
+    `guarded` are the functions of ours that must not be interrupted before their first call.
     """
+    try:
+        if sys.implementation.name != "cpython":
+            raise RuntimeError(f"{sys.implementation.name} has no way")
+        for function in guarded:
+            begin_unlooked(function)
+        if sys.version_info >= (3, 12):
+            from lambdascope.runtime.monitoring import Monitoring
+
+            return Monitoring(due)
+        from lambdascope.runtime.async_exception import AsyncException
+
+        return AsyncException()
+    except (ImportError, RuntimeError) as error:
+        say(f"synchronous budgets are not interrupted and end late: {error}")
+        return Interrupter()
+
+
+def begin_unlooked(function: Any) -> None:
+    """Change a function so that it cannot be interrupted before its first call.
+
+    Without this, an interrupt or a signal that is pending when a block ends is handled in the first
+    instruction of `__exit__`, before a `try` can be there. The instruction (RESUME) looks for one
+    unless its argument says that it follows an await; the argument has no other effect. Raises
+    RuntimeError for a function that begins with another instruction.
+    """
+    code = function.__code__
+    resume = bytes((opmap["RESUME"], 0))
+    unlooked = bytes((opmap["RESUME"], _AFTER_AWAIT))
+    begin = code.co_code[:2]
+    if begin not in (resume, unlooked):
+        raise RuntimeError(f"{code.co_qualname} begins with instruction {begin.hex()}")
+    function.__code__ = code.replace(co_code=unlooked + code.co_code[2:])
+
+
+def owner_of(frame: FrameType | None) -> FrameType:
+    """The frame whose block it is: the caller of `__enter__`, or of an ExitStack's method.
+
+    Raises RuntimeError where that function can be suspended inside the block: other code would run
+    in the thread meanwhile, and the interrupt would hit that.
+    """
+    frame = _not_contextlib(frame)
+    flags = frame.f_code.co_flags
+    if flags & (_COROUTINE | _ASYNC_GENERATOR):
+        raise RuntimeError("use `async with` for a budget in an async function")
+    if flags & _GENERATOR:
+        raise RuntimeError(_NO_GENERATORS)
+    return frame
+
+
+def check_async_owner(frame: FrameType | None) -> None:
+    """Raise RuntimeError for an async generator: at a `yield` others run in the same task."""
+    if _not_contextlib(frame).f_code.co_flags & _ASYNC_GENERATOR:
+        raise RuntimeError(_NO_GENERATORS)
+
+
+def _not_contextlib(frame: FrameType | None) -> FrameType:
     while frame is not None and frame.f_globals.get("__name__") == "contextlib":
         frame = frame.f_back
-    if frame is None or not frame.f_code.co_flags & _SUSPENDABLE:
-        return
-    if frame.f_code.co_flags & 0x280:
-        raise RuntimeError("use `async with` for a budget in an async function")
-    raise RuntimeError(
-        "a budget cannot be held by a generator, which is left at each yield: put the `with` "
-        "around the code that uses the generator"
-    )
+    if frame is None:
+        raise RuntimeError("a budget is entered by Python code")
+    return frame
+
+
+def without_ours(tb: TracebackType | None) -> TracebackType | None:
+    """The traceback as far as the code that was interrupted, without what raised the interrupt."""
+    if tb is None:
+        return None
+    rest = without_ours(tb.tb_next)
+    if rest is None and is_ours(tb.tb_frame.f_code):
+        return None
+    return type(tb)(rest, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+
+
+def is_ours(code: CodeType) -> bool:
+    """Whether the code is a part of the runtime."""
+    return code.co_filename.startswith(_OUR_FILES)
+
+
+_OUR_FILES = __file__.rpartition("interrupt")[0]

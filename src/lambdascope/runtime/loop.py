@@ -11,6 +11,7 @@ from types import AsyncGeneratorType, CoroutineType, GeneratorType
 
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.context import LambdaContext, Offers, current_invocation
+from lambdascope.runtime.deadline_context import invocation_ended
 from lambdascope.runtime.faults import ErrorReport, Fault, exit_fault, exit_status
 from lambdascope.runtime.serde import Encoder, decode_event
 from lambdascope.runtime.telemetry import InvokeTimes
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     # What was, or is to be, posted; a stream has been posted by itself.
     Outcome = InvocationResponse | InvocationError | ResponseStream
 
+# How long the answer waits for a callback before the deadline that is running.
+_CALLBACK_PATIENCE_S = 0.05
 # Results that still have to run.
 _LIVE = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
 
@@ -207,6 +210,7 @@ class Loop:
         finally:
             termination.interruptible = False
             times.returned_ns = monotonic_ns()
+            invocation_ended(context, _CALLBACK_PATIENCE_S)
 
     def _settle(self, result: object, times: InvokeTimes) -> object:
         return self._live().settle(result, times) if type(result) in _LIVE else result

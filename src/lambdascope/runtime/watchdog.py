@@ -34,6 +34,8 @@ class Alarm:
 
     # Rung after the others that are due: it may take its time.
     patient = False
+    # What it is, for a line on standard error.
+    title = "an alarm"
 
     def __init__(self, at: float, owner: object) -> None:
         self.at = at
@@ -53,8 +55,6 @@ class Watchdog:
 
     __slots__ = ("_alarms", "_hooked", "_knock", "_next_at", "_parked", "_ringing", "_started")
 
-    _parked: threading.Event
-
     def __init__(self) -> None:
         self._alarms: dict[Alarm, float] = {}
         self._started: dict[int, object] = {}
@@ -65,10 +65,11 @@ class Watchdog:
         """Set the alarm."""
         if alarm.at == INFINITE:
             return
+        if not self._started:
+            # Before the alarm is there: it must not ring while the thread is being started.
+            self._start()
         self._alarms[alarm] = alarm.at
         if alarm.at < self._next_at:
-            if not self._started:
-                self._start()
             self._wake()
 
     def drop(self, alarm: Alarm) -> None:
@@ -81,40 +82,44 @@ class Watchdog:
         At most `patience` seconds: a callback may be running. Other owners' alarms stay, and then
         there is nothing to wait for.
         """
-        if not self._started:
+        parked = self._parked
+        if parked is None:
             return
         for alarm in list(self._alarms):
             if alarm.owner == owner:
                 alarm.claim.setdefault(0, LEFT)
                 self._alarms.pop(alarm, None)
-        if not self._alarms and not self._parked.is_set():
+        if not self._alarms and not parked.is_set():
             self._wake()
-            self._parked.wait(patience)
+            parked.wait(patience)
 
     @property
     def armed(self) -> bool:
         """Whether the thread is waiting with a timer, or at work."""
-        return bool(self._started) and not self._parked.is_set()
+        return self._parked is not None and not self._parked.is_set()
 
     def _reset(self) -> None:
         self._next_at = INFINITE
         self._ringing: Alarm | None = None
+        # Set while the thread waits without a timer.
+        self._parked: threading.Event | None = None
         self._knock = allocate_lock()
         self._knock.acquire()
 
     def _start(self) -> None:
-        mine = object()
-        if self._started.setdefault(0, mine) is not mine:
+        token = object()
+        if self._started.setdefault(0, token) is not token:
             return
         try:
             from os import register_at_fork
             from threading import Event, Thread
 
-            self._parked = Event()
+            self._parked = parked = Event()
             if not self._hooked:
                 register_at_fork(after_in_child=self._forked)
                 self._hooked = True
-            Thread(target=self._run, name="lambdascope-watchdog", daemon=True).start()
+            name = "lambdascope-watchdog"
+            Thread(target=self._run, args=(token, parked), name=name, daemon=True).start()
         except BaseException:
             self._started.clear()
             raise
@@ -133,16 +138,17 @@ class Watchdog:
         except RuntimeError:
             pass  # it has been told already
 
-    def _run(self) -> None:
-        while True:
-            self._parked.clear()
+    def _run(self, token: object, parked: threading.Event) -> None:
+        # Until a start that was broken off, by a signal handler, is made again.
+        while self._started.get(0) is token:
+            parked.clear()
             # Until the next moment is known, each new alarm wakes: none falls in between.
             self._next_at = INFINITE
             self._ring_due()
             at = self._earliest()
             self._next_at = at
             if at == INFINITE:
-                self._parked.set()
+                parked.set()
                 self._knock.acquire()
             else:
                 self._knock.acquire(timeout=min(max(at - monotonic(), 0.0), _LONGEST_WAIT))
@@ -171,7 +177,7 @@ class Watchdog:
             try:
                 alarm.ring()
             except BaseException as fault:  # noqa: BLE001 - a callback may raise anything
-                say(f"a callback before the deadline raised {type(fault).__name__}: {fault}")
+                say(f"{alarm.title} raised {type(fault).__name__}: {fault}")
         self._ringing = None
 
 
