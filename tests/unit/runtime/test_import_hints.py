@@ -231,6 +231,8 @@ def test_loadable_file_is_no_misfit(tmp_path: Path) -> None:
 
 def test_module_that_hides_a_standard_one(root: Path) -> None:
     """A file called like a module of Python takes its place for everybody."""
+    # Other tests may have loaded Python's own, which then has its place already.
+    sys.modules.pop("colorsys", None)
     _write(root, colorsys="", order_app="from colorsys import rgb_to_hls")
 
     assert f"{root}/colorsys.py hides the module colorsys of Python" in _hint("order_app.handler")
