@@ -77,6 +77,11 @@ class EndTracker:
         """The runtime is ours, and will tell."""
         self.runtime_is_present = self.runtime_was_present = True
 
+    def has_spans(self, request_id: str) -> bool:
+        """Whether spans of an invocation have come already."""
+        signals = self._known.get(request_id)
+        return signals is not None and signals.spans > 0
+
     def on_spans(self, request_id: str, spans: int) -> None:
         """Spans of an invocation have come."""
         self._signals(request_id).spans += spans
