@@ -101,7 +101,7 @@ class Runtime:
             init.imports = ImportTimes()
         self._clock = Clock()
         make_phases = self._make_phases if config.record_spans else None
-        self._telemetry = Telemetry(make_phases, self._handoff, self._logs, init.imports)
+        self._telemetry = Telemetry(config, make_phases, self._handoff, self._logs, init.imports)
         self._pool: Pool | None = None
         self._termination = Termination(self._terminated)
         self._snapshot: Snapshot | None = None

@@ -72,7 +72,7 @@ class SharedTelemetry(Telemetry):
     def __init__(
         self, shared: Pool, handoff: Handoff, logs: Logs, imports: ImportTimes | None
     ) -> None:
-        super().__init__(shared.make_phases, handoff, logs, imports)
+        super().__init__(shared.config, shared.make_phases, handoff, logs, imports)
         self._lock = shared.lock
 
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:

@@ -31,25 +31,30 @@ class CurrentInvocation:
     """The invocation whose code is running: that of the context, else the latest of the process.
 
     Threads that the function starts do not inherit the context; their log records belong to the
-    latest invocation, as with AWS's client. Before the first invocation it is None.
+    latest invocation, as with AWS's client. Before the first invocation there is none.
     """
 
     __slots__ = ("_latest", "_variable")
 
     def __init__(self) -> None:
-        self._variable: ContextVar[Invocation] = ContextVar("lambdascope_invocation")
-        self._latest: Invocation | None = None
+        self._variable: ContextVar[InvokeTimes] = ContextVar("lambdascope_invocation")
+        self._latest: InvokeTimes | None = None
 
     def get(self) -> Invocation | None:
         """The invocation, from any thread."""
+        times = self._variable.get(self._latest)
+        return None if times is None else times.invocation
+
+    def times(self) -> InvokeTimes | None:
+        """What is noted of it: its trace, above all."""
         return self._variable.get(self._latest)
 
-    def set(self, invocation: Invocation) -> Token[Invocation]:
+    def set(self, times: InvokeTimes) -> Token[InvokeTimes]:
         """An invocation begins in this context; give what it returns to `reset`."""
-        self._latest = invocation
-        return self._variable.set(invocation)
+        self._latest = times
+        return self._variable.set(times)
 
-    def reset(self, token: Token[Invocation]) -> None:
+    def reset(self, token: Token[InvokeTimes]) -> None:
         """The invocation is over in this context."""
         self._variable.reset(token)
 

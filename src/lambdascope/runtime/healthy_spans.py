@@ -8,8 +8,6 @@ those are the latency of the next invocation. A test holds the bytes equal to th
 
 from __future__ import annotations
 
-from os import urandom
-
 from lambdascope.otlp import names
 from lambdascope.otlp.protobuf import BYTE, fixed32, text_field, varint
 
@@ -74,7 +72,6 @@ class HealthySpans:
         """The OTLP body. `shared` are the encoded attributes of the invoke and report spans."""
         offset = self._offset_ns
         invocation = times.invocation
-        ids = urandom(16)
         returned = (times.returned_ns + offset).to_bytes(8, "little")
         request_id = _text(self._request_id, invocation.request_id.encode("utf-8", "replace"))
         invoke = b"".join(
@@ -82,7 +79,7 @@ class HealthySpans:
                 _TRACE_ID,
                 parent.trace_id,
                 _SPAN_ID,
-                ids[:8],
+                parent.span_id,
                 _PARENT + parent.parent_span_id if parent.parent_span_id else b"",
                 self._invoke_head,
                 (times.received_ns + offset).to_bytes(8, "little"),
@@ -105,9 +102,9 @@ class HealthySpans:
                 _TRACE_ID,
                 parent.trace_id,
                 _SPAN_ID,
-                ids[8:],
+                parent.report_span_id,
                 _PARENT,
-                ids[:8],
+                parent.span_id,
                 self._report_head,
                 returned,
                 _END,

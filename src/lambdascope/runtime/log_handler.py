@@ -102,9 +102,14 @@ def _plain(value: object) -> object:
 
 
 def _add_invocation(record: logging.LogRecord) -> bool:
-    invocation = current_invocation.get()
-    record.aws_request_id = invocation.request_id if invocation is not None else ""
-    record.tenant_id = invocation.tenant_id if invocation is not None else None
+    times = current_invocation.times()
+    if times is None:
+        record.aws_request_id, record.tenant_id = "", None
+        return True
+    record.aws_request_id = times.invocation.request_id
+    record.tenant_id = times.invocation.tenant_id
+    if times.trace is not None:
+        record.trace_id, record.span_id = times.trace.trace_id.hex(), times.trace.span_id.hex()
     return True
 
 

@@ -17,7 +17,6 @@ from lambdascope.runtime.serde import Encoder, decode_event
 from lambdascope.runtime.telemetry import InvokeTimes
 from lambdascope.runtime.termination import Terminated
 from lambdascope.runtime.trace_env import TraceEnv
-from lambdascope.runtime.triggers import trigger_of
 from lambdascope.wire import names
 from lambdascope.wire.runtime_api import Invocation, InvocationError, InvocationResponse
 
@@ -90,7 +89,7 @@ class Loop:
         times = InvokeTimes(invocation, received_ns)
         self._telemetry.began(times)
         self._trace_env.set(invocation.trace_id)
-        token = current_invocation.set(invocation)
+        token = current_invocation.set(times)
         try:
             outcome, error, status = self._invoke(times)
         finally:
@@ -130,7 +129,7 @@ class Loop:
         return said
 
     def _after_response(self, times: InvokeTimes) -> None:
-        token = current_invocation.set(times.invocation)
+        token = current_invocation.set(times)
         try:
             left_s = (times.deadline_ns - monotonic_ns()) / 1e9
             live = self._live()
@@ -171,7 +170,7 @@ class Loop:
             )
             decode = decode_event if self.compat is None else self.compat.decoder()
             event = decode(invocation.body, invocation.content_type)
-            times.trigger = trigger_of(event)
+            self._telemetry.started(times, event)
             result = self._call(event, context, times)
             stream = times.stream
             if stream is not None and (stream.started or result is None):

@@ -54,16 +54,20 @@ class Phases:
 
     def finished(self, times: InvokeTimes, error: ErrorReport | None) -> tuple[bytes, int]:
         """The OTLP body of an invocation that has been reported, and its number of spans."""
-        parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        parent = self._trace(times)
         if error is None and self._init is None and fits(times, parent):
             return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
-        report = self._report_span(times, invoke, failed=error is not None)
+        report = self._report_span(times, parent, failed=error is not None)
         spans = [invoke, report]
         if self._init is not None:
             spans += self._first_spans(self._init, times, invoke=invoke, report=report)
             self._init = None
         return self._encoder.encode(spans), len(spans)
+
+    def _trace(self, times: InvokeTimes) -> TraceParent:
+        # There is none where the event could not be decoded.
+        return times.trace or TraceParent(times.invocation.trace_id, self._config.xray_policy)
 
     def _healthy_body(self, times: InvokeTimes, parent: TraceParent) -> bytes:
         remaining_ms = (_left_ms(times, times.entered_ns), _left_ms(times, times.returned_ns))
@@ -76,7 +80,7 @@ class Phases:
 
     def cut_short(self, times: InvokeTimes, error_type: str, message: str) -> tuple[bytes, int]:
         """The OTLP body of an invocation whose handler has not returned."""
-        parent = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        parent = self._trace(times)
         times.returned_ns = monotonic_ns()
         span = self._invoke_span(times, parent, None)
         span.status_code = names.STATUS_ERROR
@@ -118,7 +122,7 @@ class Phases:
         span = Span(
             name=self._name,
             trace_id=parent.trace_id,
-            span_id=urandom(8),
+            span_id=parent.span_id,
             parent_span_id=parent.parent_span_id,
             kind=names.KIND_SERVER,
             start_ns=times.received_ns + offset,
@@ -134,7 +138,7 @@ class Phases:
             _mark(span, error)
         return span
 
-    def _report_span(self, times: InvokeTimes, invoke: Span, *, failed: bool) -> Span:
+    def _report_span(self, times: InvokeTimes, parent: TraceParent, *, failed: bool) -> Span:
         offset = self._clock.offset_ns
         mode = names.RESPONSE_MODE_ERROR if failed else names.RESPONSE_MODE_BUFFERED
         stream, start_ns = times.stream, times.returned_ns
@@ -151,9 +155,9 @@ class Phases:
             attributes[names.LAMBDASCOPE_RESPONSE_STALLED_MS] = stream.stalled_ns / 1e6
         return Span(
             name=f"{names.SPAN_REPORT_FUNCTION_PREFIX}{self._name}",
-            trace_id=invoke.trace_id,
-            span_id=urandom(8),
-            parent_span_id=invoke.span_id,
+            trace_id=parent.trace_id,
+            span_id=parent.report_span_id,
+            parent_span_id=parent.span_id,
             start_ns=start_ns + offset,
             end_ns=times.reported_ns + offset,
             attributes=attributes,

@@ -1,7 +1,7 @@
 """What the loop tells about an invocation, on its way to the extension.
 
-Everything in here runs after the response, except `began`. A fault in it is a fault of ours: it is
-said once, counted, and the function goes on without spans.
+Everything in here runs after the response, except `began` and `started`. A fault in it is a fault
+of ours: it is said once, counted, and the function goes on without spans.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
 from lambdascope.runtime.handoff import BUDGET_S
+from lambdascope.runtime.triggers import trigger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.streaming import ResponseStream
+    from lambdascope.runtime.trace_parent import TraceParent
     from lambdascope.wire.runtime_api import Invocation
 
 # Enough for a peer that is alive to take a body.
@@ -32,7 +35,8 @@ class InvokeTimes:
 
     `deadline_ns` is what the wall clock said on receipt; a later step of it changes nothing.
     `entered_ns` and `returned_ns` are the handler's. `stream` is its streamed answer and `after`
-    what it wants to be run after the response, if there is any.
+    what it wants to be run after the response, if there is any. `trace` is its place in a trace;
+    None without telemetry, or before the event is known.
     """
 
     __slots__ = (
@@ -46,6 +50,7 @@ class InvokeTimes:
         "returned_ns",
         "status_code",
         "stream",
+        "trace",
         "trigger",
     )
 
@@ -61,6 +66,7 @@ class InvokeTimes:
         self.stream: ResponseStream | None = None
         self.after: list[tuple[Callable[..., object], tuple[object, ...]]] | None = None
         self.trigger = FAAS_TRIGGER_OTHER
+        self.trace: TraceParent | None = None
 
 
 class Telemetry:
@@ -72,11 +78,13 @@ class Telemetry:
 
     def __init__(
         self,
+        config: RuntimeConfig,
         make_phases: Callable[[], Phases] | None,
         handoff: Handoff,
         logs: Logs,
         imports: ImportTimes | None = None,
     ) -> None:
+        self._config = config
         self._make_phases = make_phases
         self._made: Phases | None = None
         self._handoff = handoff
@@ -88,6 +96,18 @@ class Telemetry:
     def began(self, times: InvokeTimes) -> None:
         """An invocation was received."""
         self._open = times
+
+    def started(self, times: InvokeTimes, event: object) -> None:
+        """Its event is known: find its place in a trace, before the handler runs."""
+        if self._make_phases is None:
+            return
+        try:
+            from lambdascope.runtime.trace_parent import TraceParent
+
+            times.trigger = trigger_of(event)
+            times.trace = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+        except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
+            self._fault(fault)
 
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:
         """It has been reported: make its spans and hand them over."""

@@ -1,4 +1,4 @@
-"""Where an invocation's trace begins: the X-Ray header becomes the parent, or a link.
+"""An invocation's place in a trace: its own ids, and its parent, or a link, from the X-Ray header.
 
 Lambda's own segment is the header's parent and lives in X-Ray alone, so it is the parent only where
 X-Ray is the backend; elsewhere the trace has its own root and a link to the segment. Sampled=0
@@ -23,12 +23,21 @@ _REMOTE = FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
 
 
 class TraceParent:
-    """The start of a trace: `trace_id` (16 bytes), `parent_span_id` (8 or none), links, flags.
+    """`trace_id` (16 bytes), `parent_span_id` (8 or none), links and flags of the invoke span.
 
-    `xray_trace_id` is the header's Root as X-Ray writes it ("1-8hex-24hex"), or "".
+    `span_id` and `report_span_id` are the invoke and the report span's own. `xray_trace_id` is the
+    header's Root as X-Ray writes it ("1-8hex-24hex"), or "".
     """
 
-    __slots__ = ("flags", "links", "parent_span_id", "trace_id", "xray_trace_id")
+    __slots__ = (
+        "flags",
+        "links",
+        "parent_span_id",
+        "report_span_id",
+        "span_id",
+        "trace_id",
+        "xray_trace_id",
+    )
 
     def __init__(self, header: str | None, policy: str) -> None:
         self.trace_id = b""
@@ -39,8 +48,10 @@ class TraceParent:
         parsed = parse_trace_header(header) if header else None
         if parsed is not None and parsed.trace_id:
             self._use(parsed, may_be_parent=policy == XRAY_PARENT and bool(parsed.sampled))
+        ids = urandom(32)
+        self.span_id, self.report_span_id = ids[:8], ids[8:16]
         if not self.trace_id:
-            self.trace_id = urandom(16)
+            self.trace_id = ids[16:]
 
     def _use(self, header: TraceHeader, *, may_be_parent: bool) -> None:
         hex_id = header.trace_id

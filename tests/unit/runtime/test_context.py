@@ -211,11 +211,11 @@ def test_users_may_set_attributes() -> None:
 def test_current_invocation_in_threads() -> None:
     """A thread that did not inherit the context sees the latest invocation of the process."""
     current = CurrentInvocation()
-    first, second = make_invocation(), make_invocation()
+    first, second = make_times(), make_times()
     seen: list[object] = []
 
     def look() -> None:
-        seen.append(current.get())
+        seen.append(current.times())
 
     def run() -> None:
         thread = threading.Thread(target=look)
@@ -230,4 +230,4 @@ def test_current_invocation_in_threads() -> None:
     run()
 
     assert [None, first, second] == seen
-    assert second is current.get()
+    assert second.invocation is current.get()

@@ -23,7 +23,7 @@ from lambdascope.runtime.deadline import (
     remaining,
     timeout,
 )
-from unit.runtime.kit import make_invocation
+from unit.runtime.kit import make_invocation, make_times
 
 if TYPE_CHECKING:
     from lambdascope.runtime.context import CurrentInvocation
@@ -85,7 +85,7 @@ def test_without_a_deadline_time_is_infinite() -> None:
 def test_the_deadline_of_the_invocation_that_is_running(invocations: CurrentInvocation) -> None:
     """Code without a context gets the deadline of the running invocation, and one for all of it."""
     invocation = make_invocation(in_ms=3000)
-    invocations.set(invocation)
+    invocations.set(make_times(invocation))
 
     deadline = current_deadline()
 
@@ -99,7 +99,7 @@ def test_each_invocation_has_its_own(invocations: CurrentInvocation) -> None:
     """A retry with the same request id but another deadline is another invocation."""
     left = []
     for in_ms in (3000, 9000):
-        token = invocations.set(make_invocation(in_ms=in_ms))
+        token = invocations.set(make_times(make_invocation(in_ms=in_ms)))
         left.append(round(current_deadline().remaining()))
         invocations.reset(token)
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambdascope.runtime.config import XRAY_LINK
 from lambdascope.runtime.context import current_invocation
 from lambdascope.runtime.log_handler import JsonFormatter, LambdaLoggerHandler, install, level_name
 from lambdascope.runtime.logs import Logs
-from unit.runtime.kit import make_invocation
+from lambdascope.runtime.trace_parent import TraceParent
+from unit.runtime.kit import make_invocation, make_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,9 +44,9 @@ def root() -> Iterator[logging.Logger]:
 @pytest.fixture
 def invocation() -> Iterator[str]:
     """An invocation that is running, for a tenant."""
-    current = make_invocation(lambda_runtime_aws_tenant_id="tenant")
-    token = current_invocation.set(current)
-    yield current.request_id
+    times = make_times(make_invocation(lambda_runtime_aws_tenant_id="tenant"))
+    token = current_invocation.set(times)
+    yield times.invocation.request_id
     current_invocation.reset(token)
 
 
@@ -210,6 +212,21 @@ def test_exception_with_broken_text(
 
     assert "SilentError" == fields["errorType"]
     assert "raised RuntimeError" in fields["errorMessage"]
+
+
+def test_trace_of_the_invocation(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every record of an invocation has the ids of its invoke span; JSON has them at the top."""
+    times = make_times()
+    times.trace = TraceParent(None, XRAY_LINK)
+    trace_id, span_id = times.trace.trace_id.hex(), times.trace.span_id.hex()
+    _install(json_format=True)
+
+    token = current_invocation.set(times)
+    LOGGER.warning("hello")
+    current_invocation.reset(token)
+
+    fields = json.loads(capsys.readouterr().out)
+    assert (trace_id, span_id) == (fields["trace_id"], fields["span_id"])
 
 
 def test_request_id_in_threads(

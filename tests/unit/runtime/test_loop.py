@@ -53,11 +53,15 @@ class _Telemetry:
     def __init__(self) -> None:
         self.open = 0
         self.ended_times: list[InvokeTimes] = []
+        self.events: list[object] = []
         self.during: Callable[[], object] = lambda: None
         self.terminations = 0
 
     def began(self, times: InvokeTimes) -> None:
         self.open += 1
+
+    def started(self, times: InvokeTimes, event: object) -> None:
+        self.events.append(event)
 
     def ended(self, times: InvokeTimes, error: object) -> None:
         self.during()

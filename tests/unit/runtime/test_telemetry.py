@@ -9,7 +9,7 @@ from lambdascope.runtime.faults import ErrorReport
 from lambdascope.runtime.handoff import BUDGET_S
 from lambdascope.runtime.logs import Logs
 from lambdascope.runtime.telemetry import InvokeTimes, Telemetry
-from unit.runtime.kit import make_invocation, make_times
+from unit.runtime.kit import make_config, make_invocation, make_times
 
 
 class _Handoff:
@@ -66,7 +66,8 @@ class _Imports:
 def _telemetry(
     handoff: _Handoff, phases: _Phases | None, imports: _Imports | None = None
 ) -> Telemetry:
-    return Telemetry(phases, handoff, Logs(json_format=False, level="", frame_fd=None), imports)
+    logs = Logs(json_format=False, level="", frame_fd=None)
+    return Telemetry(make_config(), phases, handoff, logs, imports)
 
 
 def test_each_invocation_is_handed_over() -> None:
