@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from lambdascope.otlp.model import Event, Link, Span
 
 
-class TraceEncoder:
-    """Encodes spans of one resource and one instrumentation scope. Threads may share it."""
+class RequestEncoder:
+    """What the requests of all three signals have around their items, of one resource and scope.
+
+    Resource, scope and schema have the same field numbers in each. Threads may share it.
+    """
 
     __slots__ = ("_attributes", "_resource", "_schema_url", "_scope")
 
@@ -46,6 +49,25 @@ class TraceEncoder:
         self._scope = length_field(b"\x0a", scope)
         self._schema_url = text_field(b"\x1a", schema_url)
 
+    def wrap(self, items: Collection[bytes]) -> bytes:
+        """Return the request's body for spans, metrics or records that are encoded already."""
+        if not items:
+            return b""
+        chunks = [self._scope]
+        for body in items:
+            chunks += b"\x12", varint(len(body)), body
+        chunks.append(self._schema_url)
+        scope_items = b"".join(chunks)
+        return length_field(
+            b"\x0a", self._resource + length_field(b"\x12", scope_items) + self._schema_url
+        )
+
+
+class TraceEncoder(RequestEncoder):
+    """Encodes spans of one resource and one instrumentation scope. Threads may share it."""
+
+    __slots__ = ()
+
     def encode(self, spans: Iterable[Span]) -> bytes:
         """Return the request's body for `spans`; no spans give the empty body, a valid request.
 
@@ -53,19 +75,6 @@ class TraceEncoder:
         range becomes the nearest in range.
         """
         return self.wrap([self._span(span) for span in spans])
-
-    def wrap(self, spans: Collection[bytes]) -> bytes:
-        """Return the request's body for spans that are encoded already."""
-        if not spans:
-            return b""
-        chunks = [self._scope]
-        for body in spans:
-            chunks += b"\x12", varint(len(body)), body
-        chunks.append(self._schema_url)
-        scope_spans = b"".join(chunks)
-        return length_field(
-            b"\x0a", self._resource + length_field(b"\x12", scope_spans) + self._schema_url
-        )
 
     def attribute_head(self, key: str) -> bytes:
         """Return what an attribute with this key starts with, up to the tag of its value."""

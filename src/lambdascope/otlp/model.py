@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Attributes: TypeAlias = dict[str, object]
 
 
-class _Record:
+class Record:
     """Equality and text of a record, by its slots."""
 
     __slots__: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class _Record:
         return [getattr(self, name) for name in self.__slots__]
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Record) or type(other) is not type(self):
+        if not isinstance(other, Record) or type(other) is not type(self):
             return NotImplemented
         return self._values() == other._values()
 
@@ -39,7 +39,7 @@ class _Record:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
 
 
-class Event(_Record):
+class Event(Record):
     """Something that happened at one moment of a span (trace.proto: Span.Event)."""
 
     __slots__ = ("attributes", "dropped_attributes", "name", "time_ns")
@@ -58,7 +58,7 @@ class Event(_Record):
         self.dropped_attributes = dropped_attributes
 
 
-class Link(_Record):
+class Link(Record):
     """A span of this or another trace that a span belongs with (trace.proto: Span.Link).
 
     ``trace_id`` is 16 bytes and ``span_id`` 8; ``flags`` are the linked span's, see names.py.
@@ -84,7 +84,7 @@ class Link(_Record):
         self.dropped_attributes = dropped_attributes
 
 
-class Span(_Record):
+class Span(Record):
     """One timed piece of work (trace.proto: Span).
 
     ``trace_id`` is 16 bytes, ``span_id`` 8 bytes, ``parent_span_id`` 8 bytes or empty for a root.

@@ -35,6 +35,20 @@ FLAG_IS_REMOTE = 0x200
 FLAGS_LOCAL = FLAG_SAMPLED | FLAG_HAS_IS_REMOTE
 FLAGS_REMOTE = FLAG_SAMPLED | FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
 
+# OpenTelemetry protocol, metrics.proto: AggregationTemporality.
+TEMPORALITY_UNSPECIFIED = 0
+TEMPORALITY_DELTA = 1
+TEMPORALITY_CUMULATIVE = 2
+
+# OpenTelemetry protocol, logs.proto: SeverityNumber, the first of the four of each range.
+SEVERITY_UNSPECIFIED = 0
+SEVERITY_TRACE = 1
+SEVERITY_DEBUG = 5
+SEVERITY_INFO = 9
+SEVERITY_WARN = 13
+SEVERITY_ERROR = 17
+SEVERITY_FATAL = 21
+
 # Names of the runtime's spans. The function's name follows a prefix that says "function", the
 # module's name one that says "module"; the SERVER span of an invocation is the function's bare name
 # (semantic conventions 1.44, FaaS on AWS Lambda).
@@ -104,6 +118,27 @@ FAAS_TRIGGER_OTHER = "other"
 
 # Semantic conventions 1.44, faas/aws-lambda: the ARN as it was invoked, with its alias.
 AWS_LAMBDA_INVOKED_ARN = "aws.lambda.invoked_arn"
+
+# Semantic conventions 1.44, faas/faas-metrics: names and units. Durations are in seconds, memory in
+# bytes; the page advises DURATION_BOUNDS and says nothing about memory.
+FAAS_INVOKE_DURATION = "faas.invoke_duration"
+FAAS_INIT_DURATION = "faas.init_duration"
+FAAS_MEM_USAGE = "faas.mem_usage"
+FAAS_COLDSTARTS = "faas.coldstarts"
+FAAS_ERRORS = "faas.errors"
+FAAS_INVOCATIONS = "faas.invocations"
+FAAS_TIMEOUTS = "faas.timeouts"
+UNIT_SECONDS = "s"
+UNIT_BYTES = "By"
+UNIT_COLDSTARTS = "{coldstart}"
+UNIT_ERRORS = "{error}"
+UNIT_INVOCATIONS = "{invocation}"
+UNIT_TIMEOUTS = "{timeout}"
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# A function may run for 900 s, so the advice goes on up to there; memory doubles from the 64 MiB
+# that a small function takes to the 10 GiB that one can have.
+LONG_DURATION_BOUNDS = (*DURATION_BOUNDS, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
+MEMORY_BOUNDS = (*[float(1 << power) for power in range(26, 34)], 10.0 * (1 << 30))
 
 # Semantic conventions 1.44, general/recording-errors and exceptions/exceptions-spans.
 ERROR_TYPE = "error.type"

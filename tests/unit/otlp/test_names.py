@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 from opentelemetry.semconv._incubating.attributes import (
     aws_attributes,
@@ -16,6 +19,7 @@ from opentelemetry.semconv._incubating.attributes import (
     service_attributes,
     telemetry_attributes,
 )
+from opentelemetry.semconv._incubating.metrics import faas_metrics
 from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import TraceFlags
 
@@ -49,6 +53,12 @@ NOT_OFFICIAL = {
 NUMBERS = {
     **{f"KIND_{key.removeprefix('SPAN_KIND_')}": n for key, n in Span.SpanKind.items()},
     **{f"STATUS_{key.removeprefix('STATUS_CODE_')}": n for key, n in Status.StatusCode.items()},
+    **{key.removeprefix("AGGREGATION_"): n for key, n in AggregationTemporality.items()},
+    **{
+        f"SEVERITY_{key.removeprefix('SEVERITY_NUMBER_')}": n
+        for key, n in SeverityNumber.items()
+        if not key[-1].isdigit()
+    },
     "FLAG_HAS_IS_REMOTE": SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK,
     "FLAG_IS_REMOTE": SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK,
     "FLAG_SAMPLED": int(TraceFlags.SAMPLED),
@@ -67,7 +77,8 @@ def test_official_names_and_values_are_those_of_the_conventions(name: str) -> No
     if name in OFFICIAL_VALUES:
         expected = OFFICIAL_VALUES[name].value
     else:
-        expected = getattr(OFFICIAL_MODULES[name.split("_")[0]], name)
+        module = OFFICIAL_MODULES[name.split("_")[0]]
+        expected = getattr(module if hasattr(module, name) else faas_metrics, name)
 
     assert expected == CONSTANTS[name]
 
@@ -88,6 +99,47 @@ def test_every_number_is_held_to_the_protocol() -> None:
 def test_schema_url_is_that_of_the_installed_conventions() -> None:
     """The schema that we name is the version that the other tests here compare with."""
     assert Schemas.V1_44_0.value == names.SCHEMA_URL
+
+
+class UnitMeter(NoOpMeter):
+    """Takes down the units that the conventions' package gives its meter instruments."""
+
+    def __init__(self) -> None:
+        super().__init__("units")
+        self.units: dict[str, str] = {}
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> None:
+        """Take down the unit."""
+        self.units[name] = unit
+
+    create_histogram = create_counter
+
+
+UNITS = {
+    names.FAAS_INVOKE_DURATION: names.UNIT_SECONDS,
+    names.FAAS_INIT_DURATION: names.UNIT_SECONDS,
+    names.FAAS_MEM_USAGE: names.UNIT_BYTES,
+    names.FAAS_COLDSTARTS: names.UNIT_COLDSTARTS,
+    names.FAAS_ERRORS: names.UNIT_ERRORS,
+    names.FAAS_INVOCATIONS: names.UNIT_INVOCATIONS,
+    names.FAAS_TIMEOUTS: names.UNIT_TIMEOUTS,
+}
+
+
+def test_units_are_those_of_the_conventions() -> None:
+    """Each faas metric has the unit that the generated package creates it with."""
+    meter = UnitMeter()
+    for name in UNITS:
+        getattr(faas_metrics, "create_" + name.replace(".", "_"))(meter)
+
+    assert meter.units == UNITS
+
+
+def test_duration_bounds_go_on_to_the_longest_run() -> None:
+    """Ours begin with the advised bounds, rise, and end at the 900 s of a function."""
+    assert names.LONG_DURATION_BOUNDS[: len(names.DURATION_BOUNDS)] == names.DURATION_BOUNDS
+    assert sorted(set(names.LONG_DURATION_BOUNDS)) == list(names.LONG_DURATION_BOUNDS)
+    assert 900.0 == names.LONG_DURATION_BOUNDS[-1]
 
 
 def test_our_own_attributes_are_under_our_own_prefix() -> None:
