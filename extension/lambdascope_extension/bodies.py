@@ -8,15 +8,13 @@ parsed at all, because a body of some MB would become ten times that. Source: OT
 
 from __future__ import annotations
 
-from lambdascope.otlp.walk import MAX_FIELDS, count_spans, iter_fields
+from lambdascope.otlp.walk import MAX_FIELDS, count_spans
 from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 from lambdascope_extension.server import MAX_BODY_BYTES
 
 TRACES = "traces"
 # A request of 6 MB may hold twice the spans of one of 4 MB, for which the walk's limit is made.
-_MAX_SPAN_FIELDS = 2 * MAX_FIELDS
-# Requests hold one entry for each resource: a handful.
-_MAX_TOP_FIELDS = 10_000
+_MAX_ITEM_FIELDS = 2 * MAX_FIELDS
 _START_TIME = b'"startTimeUnixNano"'
 _INFLATE_STEP_BYTES = 65_536
 # Accept gzip and zlib frames, whichever it is; both are called by their content codings' names.
@@ -76,7 +74,9 @@ def _inflated(body: bytes) -> bytes:
 
 
 def count_items(signal: str, kind: str, body: bytes) -> int:
-    """How much the ledger counts for a body: its spans for traces, 1 for the other signals.
+    """How much the ledger counts for a body: its spans, metrics or log records.
+
+    Of JSON only spans can be counted without parsing it; the other signals are 1 for a body.
 
     Raises BadBody (400) when the body cannot be what its content type says.
     """
@@ -85,14 +85,10 @@ def count_items(signal: str, kind: str, body: bytes) -> int:
             raise BadBody(400, "the body is not a JSON object")
         return _count_json_spans(body) if signal == TRACES else 1
     try:
-        if signal == TRACES:
-            return count_spans(body, max_fields=_MAX_SPAN_FIELDS)
-        for fields, _ in enumerate(iter_fields(body), 1):
-            if fields > _MAX_TOP_FIELDS:
-                raise ValueError(f"more than {_MAX_TOP_FIELDS} resources")
+        # Metrics and log records lie as deep as spans do, under the same field numbers.
+        return count_spans(body, max_fields=_MAX_ITEM_FIELDS)
     except ValueError as error:
         raise BadBody(400, f"the body is not an OTLP request: {error}") from None
-    return 1
 
 
 def _count_json_spans(body: bytes) -> int:

@@ -1,58 +1,31 @@
-"""What the extension holds: accepted bodies, cut into batches, bounded by bytes.
+"""What the extension holds: accepted bodies, cut into batches, bounded by bytes and by age.
 
-The intake puts, the lifecycle takes a batch, and then exactly one of exported, drop or put_back is
-called for it. Bodies of one signal are merged by appending their protobuf bytes, which is legal
-because the only field of every OTLP request is repeated; JSON bodies stay alone. Main thread only.
+The intake puts, the flusher takes a batch, and then exactly one of exported, drop, put_back and
+split is called for it. What tells of failed invocations is taken first and given up last. Main
+thread only.
 """
 
 from __future__ import annotations
 
-import posix
-
 from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
+from lambdascope_extension.batch import Batch, Message
 from lambdascope_extension.ledger import SIGNALS, Ledger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
 
+__all__ = ["MAX_BATCH_BYTES", "MAX_HELD_BYTES", "Batch", "Buffer", "Message"]
+
 MAX_HELD_BYTES = 8 * 1024 * 1024
 # Below the smallest limit that backends are known to have; one larger body still goes out alone.
 MAX_BATCH_BYTES = 1_000_000
-_ID_BYTES = 16
-
-
-class Message:
-    """One accepted body. `items` is what the ledger counts for it, `received` is monotonic."""
-
-    __slots__ = ("body", "items", "kind", "received", "signal")
-
-    def __init__(self, *, signal: str, kind: str, body: bytes, items: int, received: float) -> None:
-        self.signal = signal
-        self.kind = kind
-        self.body = body
-        self.items = items
-        self.received = received
-
-
-class Batch:
-    """What one request to the collector carries, with an id that stays the same when it is
-    repeated. `received` is that of its oldest message."""
-
-    __slots__ = ("body", "id", "items", "kind", "received", "signal")
-
-    def __init__(self, messages: list[Message]) -> None:
-        first = messages[0]
-        self.id = posix.urandom(_ID_BYTES).hex()
-        self.signal = first.signal
-        self.kind = first.kind
-        self.received = first.received
-        self.items = sum(message.items for message in messages)
-        self.body = b"".join([message.body for message in messages])
+# Smaller requests than this would cost more than they save.
+LEAST_BATCH_BYTES = 16_384
 
 
 class _Queue:
-    """Messages of one signal and content type that no batch has taken yet."""
+    """Messages of one signal, content type and urgency that no batch has taken yet."""
 
     __slots__ = ("messages", "size")
 
@@ -80,7 +53,15 @@ class _Queue:
 class Buffer:
     """Holds at most `max_bytes`, counted as they are sent, without what Python adds."""
 
-    __slots__ = ("_batch_bytes", "_fresh", "_max_bytes", "_returned", "held_bytes", "ledger")
+    __slots__ = (
+        "_batch_bytes",
+        "_fresh",
+        "_limits",
+        "_max_bytes",
+        "_returned",
+        "held_bytes",
+        "ledger",
+    )
 
     def __init__(
         self,
@@ -93,7 +74,8 @@ class Buffer:
         self.held_bytes = 0
         self._max_bytes = max_bytes
         self._batch_bytes = batch_bytes
-        self._fresh: dict[tuple[str, str], _Queue] = {}
+        self._limits: dict[str, int] = {}
+        self._fresh: dict[tuple[str, str, bool], _Queue] = {}
         self._returned: list[Batch] = []
 
     def put(self, message: Message) -> bool:
@@ -103,13 +85,14 @@ class Buffer:
         turned away would only try again inside the function.
         """
         size = len(message.body)
-        while self._returned and self.held_bytes + size > self._max_bytes:
-            self.drop(self._returned.pop(0), "buffer_full")
-        if self.held_bytes + size > self._max_bytes:
-            return False
+        while self.held_bytes + size > self._max_bytes:
+            victim = self._victim(urgent=message.urgent)
+            if victim is None:
+                return False
+            self.drop(victim, "buffer_full")
         self.held_bytes += size
         self.ledger.accept(message.signal, message.items)
-        key = (message.signal, message.kind)
+        key = (message.signal, message.kind, message.urgent)
         queue = self._fresh.get(key)
         if queue is None:
             queue = self._fresh[key] = _Queue()
@@ -127,32 +110,39 @@ class Buffer:
             if batch.signal not in skip:
                 size += len(batch.body)
                 oldest = min(oldest or batch.received, batch.received)
-        for (signal, _), queue in self._fresh.items():
+        for (signal, _, _), queue in self._fresh.items():
             if signal not in skip:
                 received = queue.messages[0].received
                 size += queue.size
                 oldest = min(oldest or received, received)
         return size, oldest
 
+    def has_urgent(self, skip: Container[str] = ()) -> bool:
+        """Whether something of a failed invocation could be taken."""
+        return any(urgent and signal not in skip for signal, _, urgent in self._fresh) or any(
+            batch.urgent and batch.signal not in skip for batch in self._returned
+        )
+
     def waiting_signals(self) -> set[str]:
         """The signals of which something could be taken."""
-        fresh = {signal for signal, _ in self._fresh}
+        fresh = {signal for signal, _, _ in self._fresh}
         return fresh | {batch.signal for batch in self._returned}
 
     def take(self, skip: Container[str] = ()) -> Batch | None:
         """The next batch of a signal that is not in `skip`; None when there is none."""
-        for index, batch in enumerate(self._returned):
-            if batch.signal not in skip:
-                return self._returned.pop(index)
-        keys = [key for key in self._fresh if key[0] not in skip]
-        if not keys:
+        returned = next((one for one in self._returned if one.signal not in skip), None)
+        key = self._oldest([key for key in self._fresh if key[0] not in skip])
+        if returned is not None and (returned.urgent or key is None or not key[2]):
+            self._returned.remove(returned)
+            return returned
+        if key is None:
             return None
-        key = min(keys, key=lambda one: self._fresh[one].messages[0].received)
-        queue = self._fresh[key]
-        batch = Batch(queue.cut(self._batch_bytes if key[1] == CONTENT_TYPE_PROTOBUF else 0))
-        if not queue.messages:
-            del self._fresh[key]
-        return batch
+        limit = min(self._batch_bytes, self._limits.get(key[0], self._batch_bytes))
+        return self._cut(key, limit if key[1] == CONTENT_TYPE_PROTOBUF else 0)
+
+    def limit(self, signal: str, size: int) -> None:
+        """From now on, batches of a signal have at most `size` bytes, if that is sensible."""
+        self._limits[signal] = max(LEAST_BATCH_BYTES, size)
 
     def exported(self, batch: Batch, *, rejected: int = 0) -> None:
         """The collector took it, except for `rejected` items."""
@@ -168,8 +158,20 @@ class Buffer:
 
     def put_back(self, batch: Batch) -> None:
         """It was not exported and is to be taken again, before everything that came later."""
-        self._returned.append(batch)
-        self._returned.sort(key=lambda one: one.received)
+        self._return([*self._returned, batch])
+
+    def split(self, batch: Batch) -> bool:
+        """Put it back as two; False when it is a single item, and then it is still the caller's.
+
+        What both halves need a copy of may exceed the bound by as much.
+        """
+        halves = batch.halves()
+        if not halves:
+            return False
+        self.held_bytes += sum(len(half.body) for half in halves) - len(batch.body)
+        # Depth first: halves before all that came at the same time.
+        self._return([*halves, *self._returned])
+        return True
 
     def retract(self, batch: Batch) -> bool:
         """Undo `put_back`; False when it was taken or dropped meanwhile."""
@@ -178,7 +180,43 @@ class Buffer:
         self._returned.remove(batch)
         return True
 
+    def expire(self, before: float) -> None:
+        """What came before that time, was tried and came back is too old to try again."""
+        for batch in [one for one in self._returned if one.received < before]:
+            self._returned.remove(batch)
+            self.drop(batch, "too_old")
+
     def drop_all(self, reason: str, signals: Container[str] = SIGNALS) -> None:
         """Everything that is held of these signals, and not taken, is lost."""
         while (batch := self.take([one for one in SIGNALS if one not in signals])) is not None:
             self.drop(batch, reason)
+
+    def _return(self, batches: list[Batch]) -> None:
+        batches.sort(key=lambda one: (not one.urgent, one.received))
+        self._returned = batches
+
+    def _victim(self, *, urgent: bool) -> Batch | None:
+        """What to give up for a newcomer; None when nothing is worth less than it."""
+        ordinary = next((one for one in self._returned if not one.urgent), None)
+        if ordinary is None and urgent:
+            key = self._oldest([key for key in self._fresh if not key[2]])
+            if key is not None:
+                return self._cut(key, 0)
+            ordinary = next(iter(self._returned), None)
+        if ordinary is not None:
+            self._returned.remove(ordinary)
+        return ordinary
+
+    def _oldest(self, keys: list[tuple[str, str, bool]]) -> tuple[str, str, bool] | None:
+        """The queue that is next: urgent ones, then by age."""
+        fresh = self._fresh
+        return min(
+            keys, key=lambda one: (not one[2], fresh[one].messages[0].received), default=None
+        )
+
+    def _cut(self, key: tuple[str, str, bool], limit: int) -> Batch:
+        queue = self._fresh[key]
+        batch = Batch(queue.cut(limit))
+        if not queue.messages:
+            del self._fresh[key]
+        return batch

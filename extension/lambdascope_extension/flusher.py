@@ -8,18 +8,19 @@ when it began. All times are monotonic seconds; nothing here blocks.
 from __future__ import annotations
 
 from lambdascope_extension import flush_policy as policy
-from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, Result
 from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, Exporter, Job
 from lambdascope_extension.flush_policy import State, hold_for_end
 from lambdascope_extension.health import Health
 from lambdascope_extension.ledger import SIGNALS
 from lambdascope_extension.reporter import Reporter
+from lambdascope_extension.settlement import Settlement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
+    from lambdascope_extension.answers import Result
     from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.export_config import ExportConfig
 
@@ -49,6 +50,7 @@ class Flusher:
         self._is_failing = False
         self._latency: float | None = None
         self._health = {signal: Health() for signal in SIGNALS}
+        self._settlement = Settlement(buffer, self._health, self._reporter)
         self._wants_new_connection = False
         self._is_taken_back = False
         # The round.
@@ -90,7 +92,7 @@ class Flusher:
         state.latency = self._latency
         if self._is_failing:
             asked = self._buffer.waiting_signals() - waiting
-            state.failures = min([self._health[signal].failures for signal in asked], default=0)
+            state.failures = min([self._health[signal].outage for signal in asked], default=0)
         return state
 
     def after_thaw(self) -> None:
@@ -154,8 +156,8 @@ class Flusher:
         destination = self._destinations[batch.signal]
         health = self._health[batch.signal]
         timeout_s = min(destination.timeout_s, self._until - now)
-        if health.failures and self._newest != _FOR_EVER:
-            timeout_s = min(timeout_s, hold_for_end(health.failures, self.hold_s))
+        if health.outage and self._newest != _FOR_EVER:
+            timeout_s = min(timeout_s, hold_for_end(health.outage, self.hold_s))
         self._exporter.start(
             Job(
                 batch,
@@ -173,36 +175,9 @@ class Flusher:
         taken_back, self._is_taken_back = self._is_taken_back, False
         if taken_back and not self._buffer.retract(job.batch):
             return  # it has been dropped meanwhile, and is accounted for
-        if result.outcome == EXPORTED:
-            self._on_exported(job, result)
-        elif result.outcome == REFUSED:
-            self._on_refused(job, result)
-        else:
-            self._on_not_taken(job, result, now)
+        if not self._settlement.settle(job, result, now, was_frozen=taken_back):
+            self._tried.add(job.batch.signal)
         self._note_health()
-
-    def _on_exported(self, job: Job, result: Result) -> None:
-        batch = job.batch
-        # For the other signals the collector counts points or records, which the ledger does not.
-        self._buffer.exported(batch, rejected=result.rejected if batch.signal == "traces" else 0)
-        self._health[batch.signal].succeeded(result.elapsed)
-        self._reporter.on_exported(job.destination, result)
-
-    def _on_refused(self, job: Job, result: Result) -> None:
-        reason = f"status_{result.status}" if result.status else "failed"
-        self._buffer.drop(job.batch, reason)
-        self._health[job.batch.signal].answered()
-        self._reporter.on_failed(job.destination, result, f"{job.batch.items} dropped")
-
-    def _on_not_taken(self, job: Job, result: Result, now: float) -> None:
-        batch = job.batch
-        self._buffer.put_back(batch)
-        self._tried.add(batch.signal)
-        if result.outcome == CUT:
-            self._health[batch.signal].was_cut(now, now - job.started)
-        else:
-            self._health[batch.signal].failed(now, result.retry_after)
-        self._reporter.on_failed(job.destination, result, "kept for another try")
 
     def _note_health(self) -> None:
         """Keep what every decision needs of the three signals' health."""

@@ -1,8 +1,9 @@
-"""How the collector of one signal has answered lately: when to ask again, and how long it takes.
+"""How the collector of one signal has answered lately: a circuit breaker, and how long it takes.
 
-The lifecycle tells it about every export and passes what it knows to the flush policy. After a
-failure the next attempt waits for a pause that doubles, or for the time that the collector asked
-for; nothing sleeps. All times are monotonic seconds.
+The flusher tells it about every export and passes what it knows to the flush policy. Closed: ask
+whenever the policy wants to. After more failures in a row than the grace allows it is open: nobody
+asks until a pause is over. Then it is half open: one short request finds out. Nothing sleeps. All
+times are monotonic seconds. Source of the waiting: OTLP specification 1.11, "OTLP/HTTP Throttling".
 """
 
 from __future__ import annotations
@@ -13,18 +14,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CLOSED = "closed"
+OPEN = "open"
+HALF_OPEN = "half_open"
+
+# One failure happens; two in a row are an outage.
+GRACE_FAILURES = 1
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 600.0
-_JITTER = 0.2
+_MAX_DOUBLINGS = 10
 # Weight of the newest export in the mean.
 _NEWEST = 0.3
+_RANDOM_BYTES = 4
 
 
 class Health:
     """`failures` in a row, `retry_at` (0: at once), `latency` of successes, None before the first.
 
-    `random` gives a number from 0 to 1: environments of one function must not come back at once.
+    `random` gives a number from 0 to 1. It is the kernel's by default: environments of one function
+    fail together and must not come back together, also those restored from one snapshot.
     """
 
     __slots__ = ("_random", "failures", "latency", "retry_at")
@@ -35,14 +44,24 @@ class Health:
         self.latency: float | None = None
         self._random = random or _random
 
+    def state(self, now: float) -> str:
+        """One of the three constants above."""
+        if not self.outage:
+            return CLOSED
+        return HALF_OPEN if self.is_ready(now) else OPEN
+
+    @property
+    def outage(self) -> int:
+        """The failures beyond the grace: 0 while it may be a coincidence."""
+        return max(0, self.failures - GRACE_FAILURES)
+
     def is_ready(self, now: float) -> bool:
         """Whether the collector may be asked now."""
         return now >= self.retry_at
 
     def succeeded(self, elapsed: float) -> None:
         """It answered 2xx after `elapsed` seconds."""
-        self.failures = 0
-        self.retry_at = 0.0
+        self.answered()
         known = elapsed if self.latency is None else self.latency
         self.latency = known + _NEWEST * (elapsed - known)
 
@@ -52,11 +71,15 @@ class Health:
         self.retry_at = 0.0
 
     def failed(self, now: float, retry_after: float = 0.0) -> None:
-        """It did not take the data and may later."""
+        """It did not take the data and may later.
+
+        The pause is drawn between nothing and a limit that doubles. A time that the collector asked
+        for is waited for first: it tells all environments the same one.
+        """
         self.failures += 1
-        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures - 1, 10))
-        pause *= 1 + _JITTER * (2 * self._random() - 1)
-        self.retry_at = now + max(pause, min(retry_after, LONGEST_RETRY_AFTER_S))
+        doubled = 1 << min(self.failures - 1, _MAX_DOUBLINGS)
+        limit = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * doubled)
+        self.retry_at = now + min(retry_after, LONGEST_RETRY_AFTER_S) + limit * self._random()
 
     def was_cut(self, now: float, elapsed: float) -> None:
         """It had `elapsed` seconds and was not finished: expect it to take twice as long."""
@@ -65,4 +88,4 @@ class Health:
 
 
 def _random() -> float:
-    return posix.urandom(1)[0] / 255
+    return int.from_bytes(posix.urandom(_RANDOM_BYTES), "big") / (1 << 8 * _RANDOM_BYTES)

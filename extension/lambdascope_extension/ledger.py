@@ -1,14 +1,14 @@
 """The ledger: what was accepted is exported, dropped for a reason, or still held.
 
-The buffer is its only writer. Traces are counted in spans, metrics and logs in requests, because
-that is what can be counted without decoding them. Requests that were refused were never accepted
-and are counted apart.
+The buffer is its only writer. Counted are spans, metrics and log records, which can be told apart
+in protobuf without decoding it; a JSON request of metrics or logs counts as one. Requests that were
+refused were never accepted and are counted apart.
 """
 
 from __future__ import annotations
 
 SIGNALS = ("traces", "metrics", "logs")
-_UNITS = {"traces": "spans", "metrics": "requests", "logs": "requests"}
+_UNITS = {"traces": "spans", "metrics": "metrics", "logs": "records"}
 
 
 class Account:

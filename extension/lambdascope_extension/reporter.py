@@ -33,13 +33,16 @@ class Reporter:
             "`requests` to the layer or the environment of the extension"
         )
 
-    def on_failed(self, destination: Destination, result: Result, what: str) -> None:
-        """An export failed; `what` is said about its batch."""
+    def on_failed(
+        self, destination: Destination, result: Result, what: str, *, is_final: bool = False
+    ) -> None:
+        """An export failed; `what` is said about its batch. A loss is said also where something
+        harmless was said before."""
         reason, hint = result.reason, result.hint
         if result.outcome == CUT:
             reason = "no answer before the function had to go on"
             hint = "look at the collector and the way to it"
-        if self._is_first(reason):
+        if self._is_first(f"{reason} {is_final}"):
             self._say(
                 f"export of {destination.signal} to {destination.shown} failed: {reason}; {what}; "
                 f"{hint}"

@@ -113,7 +113,7 @@ class Sender:
             response.status_code,
             response.reason or "",
             answer,
-            is_json=batch.kind == names.CONTENT_TYPE_JSON,
+            is_json=names.CONTENT_TYPE_JSON in response.headers.get("content-type", batch.kind),
         )
         if result.outcome != EXPORTED:
             result.retry_after = retry_after(response.headers.get("retry-after", ""))

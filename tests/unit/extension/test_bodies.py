@@ -92,12 +92,12 @@ def test_spans_are_counted() -> None:
     assert ["a", "b", "c"] == span_names(body)
 
 
-def test_other_signals_count_requests() -> None:
-    """A request for logs or metrics is one item, whatever it holds."""
+def test_other_signals_are_counted_too() -> None:
+    """Log records are counted as spans are."""
     request = ExportLogsServiceRequest()
     for _ in range(3):
         request.resource_logs.add().scope_logs.add().log_records.add(severity_text="INFO")
-    assert 1 == count_items("logs", CONTENT_TYPE_PROTOBUF, request.SerializeToString())
+    assert 3 == count_items("logs", CONTENT_TYPE_PROTOBUF, request.SerializeToString())
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])

@@ -133,7 +133,7 @@ def test_summary_is_silent_when_all_got_through() -> None:
     buffer.drop(taken(buffer), "shutdown")
     buffer.ledger.refuse("too_large")
     assert (
-        "logs: 1 requests accepted, 0 exported, 1 dropped (shutdown 1), 0 held; "
+        "logs: 1 records accepted, 0 exported, 1 dropped (shutdown 1), 0 held; "
         "1 requests refused (too_large 1)"
     ) == buffer.ledger.summary()
     assert "" == Ledger().summary()

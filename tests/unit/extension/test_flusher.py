@@ -4,88 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
-from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result
-from lambdascope_extension.buffer import Buffer, Message
-from lambdascope_extension.export_config import read_export_config
-from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, WARMING, Job
-from lambdascope_extension.flusher import Flusher
-from lambdascope_extension.ledger import Ledger
-
-
-class FakeExporter:
-    """Does what the test says; the flusher cannot tell it from the real one."""
-
-    def __init__(self) -> None:
-        self.state = COLD
-        self.problem = ""
-        self.job: Job | None = None
-        self.sent: list[Job] = []
-        self.result: Result | None = None
-
-    @property
-    def is_working(self) -> bool:
-        """As the real one."""
-        return self.state in (WARMING, BUSY)
-
-    def warm_up(self) -> None:
-        """Begin to load."""
-        self.state = WARMING
-
-    def start(self, job: Job) -> None:
-        """Take a job."""
-        assert READY == self.state
-        self.job, self.state = job, BUSY
-        self.sent.append(job)
-
-    def cut(self) -> None:
-        """Note the cut."""
-        assert self.job is not None
-        self.job.is_cut = True
-
-    def collect(self) -> tuple[Job, Result] | None:
-        """Hand out the result that the test has put there."""
-        if self.job is None or self.result is None:
-            return None
-        finished = self.job, self.result
-        self.job, self.result, self.state = None, None, READY
-        return finished
-
-
-class Bench:
-    """A flusher, its exporter and its buffer, with a clock that the test moves."""
-
-    def __init__(self, *, ready: bool = True, **variables: str) -> None:
-        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1", **variables}
-        self.lines: list[str] = []
-        self.ledger = Ledger()
-        self.buffer = Buffer(self.ledger, batch_bytes=10)
-        self.exporter = FakeExporter()
-        if ready:
-            self.exporter.state = READY
-        config = read_export_config(environ, own_port=4318)
-        self.flusher = Flusher(self.buffer, self.exporter, config, self.lines.append)  # type: ignore[arg-type]
-
-    def put(self, now: float, body: bytes = b"x" * 10, signal: str = "traces") -> None:
-        """A sender posts."""
-        assert self.buffer.put(
-            Message(signal=signal, kind=CONTENT_TYPE_PROTOBUF, body=body, items=1, received=now)
-        )
-
-    def finish(self, now: float, outcome: str = EXPORTED, **fields: object) -> bool:
-        """The export that is under way ends; whether the round goes on."""
-        result = Result(outcome)
-        for name, value in fields.items():
-            setattr(result, name, value)
-        self.exporter.result = result
-        self.flusher.on_wake(now)
-        return self.flusher.resume(now)
-
-    @property
-    def account(self) -> tuple[int, dict[str, int], int]:
-        """Exported, dropped and held spans."""
-        account = self.ledger.accounts["traces"]
-        return account.exported, account.dropped, account.held
+from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY
+from lambdascope_extension.exporter import BROKEN, COLD, READY, WARMING
+from unit.extension.flusher_bench import Bench
 
 
 def test_round_exports_what_was_there() -> None:
@@ -183,15 +104,15 @@ def test_not_taken_is_kept(outcome: str) -> None:
 
 
 def test_probe_after_a_failure_is_short() -> None:
-    """The export that looks whether the collector is back gets less time each time."""
+    """After a grace, the export that looks whether the collector is back gets ever less time."""
     bench = Bench()
     bench.put(1.0)
     now = 1.0
-    for _ in range(3):
+    for _ in range(4):
         bench.flusher.begin(now, now + 100)
         bench.finish(now, RETRY)
         now += 100
-    assert [10.0, 0.25, 0.125] == [job.timeout_s for job in bench.exporter.sent]
+    assert [10.0, 10.0, 0.25, 0.125] == [job.timeout_s for job in bench.exporter.sent]
     assert 3 == bench.flusher.state(now, None, 1, []).failures
 
 
@@ -231,7 +152,7 @@ def test_refused_is_dropped() -> None:
 
 
 def test_partial_success() -> None:
-    """Rejected spans are dropped; for other signals the collector's count is of something else."""
+    """Rejected spans and records are dropped; of metrics the collector counts the points."""
     bench = Bench()
     bench.put(1.0)
     bench.put(1.1, signal="metrics")
