@@ -23,6 +23,7 @@ SERVE = "serve"
 # AWS Lambda developer guide, "Lambda quotas": the limits of a function.
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
 MAX_TIMEOUT_S = 900
+MAX_PAUSE_S = 86_400
 
 _EPILOG = """\
 exit codes: 0 ok, 1 function error, 2 timed out or killed (crash, out of memory),
@@ -54,6 +55,8 @@ class Options:
     telemetry: bool = True
     freeze: bool = True
     concurrency: int | None = None
+    snap_start: bool = False
+    snapshot_pause_s: float | None = None
     quiet: bool = False
     event: str = "{}"
     count: int = 1
@@ -75,6 +78,12 @@ def parse(argv: Sequence[str]) -> Options:
     values = vars(_parser().parse_args(argv))
     given = {name: value for name, value in values.items() if value is not None}
     given["variables"] = tuple(given.get("variables", ()))
+    if "snapshot_pause_s" in given and "snap_start" not in given:
+        raise CommandError("--snapshot-pause is for --snap-start: give both")
+    if "snap_start" in given and "concurrency" in given:
+        raise CommandError(
+            "--snap-start and --concurrency exclude each other: managed instances have no snapshots"
+        )
     return Options(**given)
 
 
@@ -179,6 +188,19 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="run up to N invocations at a time in it, as Lambda Managed Instances do",
     )
+    add(
+        "--snap-start",
+        action="store_true",
+        default=None,
+        help="stop everything after init, and restore it for the first invocation, as SnapStart",
+    )
+    add(
+        "--snapshot-pause",
+        dest="snapshot_pause_s",
+        type=_pause,
+        metavar="SECONDS",
+        help="how long it stays stopped at least (default: 0.1)",
+    )
     add("--extensions", metavar="DIR", help="start every extension in this folder, too")
     for flag, dest, text in (
         ("--no-extension", "own_extension", "start without the lambdascope extension"),
@@ -212,6 +234,18 @@ def _timeout(text: str) -> float:
     if not 0.001 <= seconds <= MAX_TIMEOUT_S:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of seconds from 0.001 to {MAX_TIMEOUT_S}"
+        )
+    return seconds
+
+
+def _pause(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_PAUSE_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from 0 to {MAX_PAUSE_S}"
         )
     return seconds
 

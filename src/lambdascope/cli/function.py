@@ -82,7 +82,8 @@ def function_from(options: Options, environ: Mapping[str, str]) -> Function:
         own_extension=options.own_extension,
         telemetry=TELEMETRY_ON if options.telemetry else TELEMETRY_UNSUPPORTED,
         freeze=options.freeze,
-        init_type=names.INIT_MANAGED_INSTANCES if options.concurrency else names.INIT_ON_DEMAND,
+        init_type=_init_type(options),
+        snapshot_pause_ms=_pause_ms(options.snapshot_pause_s),
         max_concurrency=options.concurrency or 1,
     )
     notes = [*interpreter.notes]
@@ -112,6 +113,16 @@ def _name_of(root: Path) -> str:
 
 def _timeout_ms(seconds: float | None) -> int:
     return FunctionConfig.timeout_ms if seconds is None else max(1, round(seconds * 1000))
+
+
+def _init_type(options: Options) -> str:
+    if options.snap_start:
+        return names.INIT_SNAP_START
+    return names.INIT_MANAGED_INSTANCES if options.concurrency else names.INIT_ON_DEMAND
+
+
+def _pause_ms(seconds: float | None) -> int:
+    return FunctionConfig.snapshot_pause_ms if seconds is None else round(seconds * 1000)
 
 
 def _runtime(command: str | None, interpreter: Interpreter) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambdascope.cli.rows import AFTER, INIT, INVOKE, milliseconds
+from lambdascope.cli.rows import AFTER, INIT, INVOKE, RESTORE, milliseconds
 from lambdascope.cli.terminal import cells, plain
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lambdascope.cli.rows import Row
     from lambdascope.cli.terminal import Terminal
 
-_COLOURS = {INIT: "yellow", INVOKE: "green", AFTER: "blue"}
+_COLOURS = {INIT: "yellow", RESTORE: "cyan", INVOKE: "green", AFTER: "blue"}
 _GAP = "  "
 _LABEL_SHARE = 0.42
 _NARROW_SHARE = 0.5

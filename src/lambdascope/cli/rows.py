@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from lambdascope.otlp.model import Span
 
 INIT = "INIT"
+RESTORE = "RESTORE"
 INVOKE = "INVOKE"
 AFTER = "AFTER"
 
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One line of the tree. `phase` is INIT, INVOKE or AFTER and gives the colour.
+    """One line of the tree. `phase` is INIT, RESTORE, INVOKE or AFTER: the colour.
 
     `depth` 0 is the phase itself. Without `start_ns` there is no bar, without `duration_ms` no
     figure. An `aside` is a note that may be left out where there is little room. `open` says that

@@ -59,7 +59,8 @@ def _index_at(records: Sequence[InvocationRecord], time_ns: int) -> int:
 
 
 class SpanTree:
-    """The spans of one invocation. `init`, `handler` and `report` are the runtime's own, if any.
+    """The spans of one invocation. `init`, `restore`, `handler` and `report` are the runtime's own,
+    if any.
 
     `own_package` is the top-level name of the function's own code.
     """
@@ -69,16 +70,18 @@ class SpanTree:
         self._children: dict[bytes, list[Span]] = {}
         known = {span.span_id for span in spans}
         self.init = _last(spans, _is_init)
+        self.restore = _last(spans, _is_restore)
         self.handler = _last(spans, _is_handler)
         self.report = _last(spans, _is_report)
-        own = {id(span) for span in (self.init, self.handler, self.report) if span is not None}
+        roots = (self.init, self.restore, self.handler, self.report)
+        own = {id(span) for span in roots if span is not None}
         self.orphans: list[Span] = []
         for span in spans:
             if id(span) in own:
                 continue
             if span.parent_span_id in known:
                 self._children.setdefault(span.parent_span_id, []).append(span)
-            elif not _is_init(span):
+            elif not _is_init(span) and not _is_restore(span):
                 self.orphans.append(span)
 
     def children(self, span: Span) -> list[Span]:
@@ -96,7 +99,14 @@ def is_import(span: Span) -> bool:
 
 
 def _is_init(span: Span) -> bool:
-    return names.LAMBDASCOPE_INIT_TYPE in span.attributes
+    return names.LAMBDASCOPE_INIT_TYPE in span.attributes and not _is_restore(span)
+
+
+def _is_restore(span: Span) -> bool:
+    """Init and restore have the same attributes."""
+    return names.LAMBDASCOPE_INIT_TYPE in span.attributes and span.name.startswith(
+        names.SPAN_RESTORE_FUNCTION_PREFIX
+    )
 
 
 def _is_handler(span: Span) -> bool:

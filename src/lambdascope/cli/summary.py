@@ -40,6 +40,8 @@ def header_facts(function: Function) -> list[str]:
     facts += [f"{config.memory_mb} MB", f"timeout {config.timeout_ms / 1000:g} s"]
     if config.managed:
         facts.append(f"up to {config.max_concurrency} at a time")
+    if config.snap_start:
+        facts.append("SnapStart")
     if len(function.defaults) > 1:
         facts.append("(Lambda's defaults)")
     elif function.defaults:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdascope.cli.import_rows import import_rows
-from lambdascope.cli.rows import AFTER, INIT, INVOKE, Row, phase_row, span_row
+from lambdascope.cli.rows import AFTER, INIT, INVOKE, RESTORE, Row, phase_row, span_row
 from lambdascope.cli.span_tree import SpanTree, is_import
 from lambdascope.emulator import records
 from lambdascope.otlp import names
-from lambdascope.wire.names import INIT_TIMEOUT_MS
+from lambdascope.wire.names import INIT_TIMEOUT_MS, RESTORE_TIMEOUT_MS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def rows_of(record: InvocationRecord, spans: Sequence[Span], *, handler: str) ->
     tree = SpanTree(spans, own_package=own_package)
     return [
         *_init_rows(record, tree),
+        *_restore_rows(record, tree),
         *_invoke_rows(record, tree, handler),
         *_after_rows(record),
     ]
@@ -55,21 +56,20 @@ def _named(record: InvocationRecord, name: str) -> list[Phase]:
 def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
     rows: list[Row] = []
     for phase in _named(record, "init"):
-        again = _is_inside_invocation(record, phase)
-        rows.append(
-            phase_row(
-                INIT,
-                phase,
-                "again, in invoke" if again else "cold",
-                depth=0,
-                note="" if again else f"limit {INIT_TIMEOUT_MS // 1000} s",
-            )
-        )
+        rows.append(_init_row(record, phase))
         inner = [p for p in record.phases if p is not phase and _within(p, phase)]
         rows += [_extension_row(phase, part) for part in inner if part.name == "extension init"]
         runtime = next((part for part in inner if part.name == "runtime init"), None)
         rows += _runtime_rows(phase, runtime, tree)
     return rows
+
+
+def _init_row(record: InvocationRecord, phase: Phase) -> Row:
+    if _named(record, "snapshot"):
+        return phase_row(INIT, phase, "for the snapshot", depth=0)
+    again = _is_inside_invocation(record, phase)
+    note = "" if again else f"limit {INIT_TIMEOUT_MS // 1000} s"
+    return phase_row(INIT, phase, "again, in invoke" if again else "cold", depth=0, note=note)
 
 
 def _extension_row(init: Phase, part: Phase) -> Row:
@@ -107,6 +107,21 @@ def _runtime_rows(phase: Phase, runtime: Phase | None, tree: SpanTree) -> list[R
         rows += import_rows(INIT, tree, part, depth=3)
         rows += _user_rows(INIT, tree, part, depth=3)
     return rows + import_rows(INIT, tree, init, depth=2)
+
+
+def _restore_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
+    """The snapshot, in which everything stood still, and the way out of it."""
+    rows = [
+        phase_row(RESTORE, phase, "snapshot", depth=0, note="all processes stopped")
+        for phase in _named(record, "snapshot")
+    ]
+    for phase in _named(record, "restore"):
+        note = f"limit {RESTORE_TIMEOUT_MS // 1000} s"
+        rows.append(phase_row(RESTORE, phase, "restore", note=note))
+        if tree.restore is not None:
+            rows += import_rows(RESTORE, tree, tree.restore, depth=2)
+            rows += _user_rows(RESTORE, tree, tree.restore, depth=2)
+    return rows
 
 
 # --- invoke ------------------------------------------------------------------------------------

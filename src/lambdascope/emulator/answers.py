@@ -133,6 +133,14 @@ def timed_out(timeout_ms: int) -> Fault:
     )
 
 
+def restore_timed_out(timeout_ms: int) -> Fault:
+    """The after-restore hooks took too long."""
+    return Fault(
+        error_type=names.FAULT_RESTORE_TIMEOUT,
+        message=f"Restore timed out after {timeout_ms / 1000:.2f} seconds",
+    )
+
+
 def closed() -> Fault:
     """The environment is shut down under the invocation."""
     return Fault(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lambdascope.emulator.credentials import Credentials
 from lambdascope.emulator.extension_server import MAX_BODY_BYTES, ExtensionServer, identify
 from lambdascope.emulator.managed_server import ManagedRuntimeServer
 from lambdascope.emulator.runtime_server import RuntimeServer
 from lambdascope.emulator.sandbox import Refused
 from lambdascope.transport.listener import Listener
 from lambdascope.wire import names, runtime_api
-from lambdascope.wire.names import INIT_SNAP_START
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +47,11 @@ class Api:
         server = ManagedRuntimeServer if config.managed else RuntimeServer
         self._runtime: RuntimeServer = server(
             sandbox,
-            snap_start=config.init_type == INIT_SNAP_START,
+            snap_start=config.snap_start,
             stream_bytes_per_s=config.stream_bytes_per_s,
         )
         self._extensions = ExtensionServer(sandbox, config)
+        self.credentials = Credentials(config.variables) if config.snap_start else None
         # Each worker of the runtime has connections of its own, which stay open.
         limit = _CONNECTIONS + _CONNECTIONS_PER_WORKER * config.max_concurrency
         self._listener = Listener(self._handle, name="lambda-api", max_connections=limit)
@@ -61,6 +62,10 @@ class Api:
         """Stop listening and drop every connection."""
         self._listener.close()
 
+    def cut_idle(self) -> None:
+        """Drop the connections on which no request is being answered."""
+        self._listener.close_idle()
+
     def _handle(self, exchange: Exchange) -> None:
         path = exchange.target.partition("?")[0]
         if path.startswith(_RUNTIME_PREFIX):
@@ -69,6 +74,8 @@ class Api:
             self._extensions.handle(exchange)
         elif exchange.method == "PUT" and path in (names.TELEMETRY_PATH, names.LOGS_PATH):
             self._subscribe(exchange)
+        elif path == names.CREDENTIALS_PATH and self.credentials is not None:
+            self.credentials.answer(exchange)
         elif path == names.PING_PATH:
             exchange.respond(names.OK, body=b"pong")
         else:

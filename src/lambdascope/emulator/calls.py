@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Unpack
 from lambdascope.emulator import invoke_request as api
 from lambdascope.emulator.environment import EnvironmentBusy, EnvironmentClosed, InvokeOptions
 from lambdascope.emulator.invoke_request import InvokeRefused
+from lambdascope.wire.names import FAULT_RESTORE_TIMEOUT
 
 if TYPE_CHECKING:
     from lambdascope.emulator.config import FunctionConfig
@@ -60,6 +61,7 @@ class Call:
         result = self._answer.get()
         if isinstance(result, Exception):
             raise _refusal(result)
+        _check_restore(result[0])
         return result
 
     def end(self) -> InvocationRecord:
@@ -70,7 +72,20 @@ class Call:
         result = self._end.get()
         if isinstance(result, Exception):
             raise _refusal(result)
+        _check_restore(result)
         return result
+
+
+def _check_restore(record: InvocationRecord) -> None:
+    """Raises InvokeRefused when the invocation never began because its snapshot was not restored.
+
+    Source of the two errors: AWS Lambda API reference, "Invoke".
+    """
+    if record.not_restored:
+        timed_out = record.error_type == FAULT_RESTORE_TIMEOUT
+        status, kind = (408, api.SNAP_START_TIMEOUT) if timed_out else (400, api.SNAP_START)
+        text = f"The snapshot could not be restored: {record.error_type}; the log has more"
+        raise InvokeRefused(status, kind, text)
 
 
 def _refusal(error: Exception) -> InvokeRefused:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from lambdascope.wire.names import (
     INIT_MANAGED_INSTANCES,
     INIT_ON_DEMAND,
+    INIT_SNAP_START,
     INIT_TIMEOUT_MS,
     MANAGED_INIT_TIMEOUT_MS,
     MANAGED_MIN_MEMORY_MB,
+    RESTORE_TIMEOUT_MS,
+    SNAP_START_INIT_TIMEOUT_MS,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +46,10 @@ class FunctionConfig:
 
     With `init_type` INIT_MANAGED_INSTANCES up to `max_concurrency` invocations run at a time. Then
     nothing is frozen, logs are JSON, and there are at least 2 GB of memory and 15 minutes for init.
+
+    With INIT_SNAP_START everything is stopped when init is over, which stands for the snapshot, for
+    at least `snapshot_pause_ms` and until there is an invocation. Then it is restored: that may
+    take `restore_timeout_ms`. Init has more time, and credentials come from an endpoint.
     """
 
     handler: str
@@ -66,12 +73,17 @@ class FunctionConfig:
     log_format: str = LOG_TEXT
     stream_bytes_per_s: int | None = None
     max_concurrency: int = 1
+    snapshot_pause_ms: int = 100
+    restore_timeout_ms: int = RESTORE_TIMEOUT_MS
 
     def __post_init__(self) -> None:
         """On managed instances some things are not to be chosen."""
+        set_field = object.__setattr__  # of a frozen dataclass that is just being made
+        if self.snap_start and self.init_timeout_ms == INIT_TIMEOUT_MS:
+            limit_ms = max(SNAP_START_INIT_TIMEOUT_MS, self.timeout_ms)
+            set_field(self, "init_timeout_ms", limit_ms)
         if not self.managed:
             return
-        set_field = object.__setattr__  # of a frozen dataclass that is just being made
         set_field(self, "freeze", False)
         set_field(self, "log_format", LOG_JSON)
         set_field(self, "memory_mb", max(self.memory_mb, MANAGED_MIN_MEMORY_MB))
@@ -82,6 +94,11 @@ class FunctionConfig:
     def managed(self) -> bool:
         """Whether it runs on managed instances, up to `max_concurrency` invocations at a time."""
         return self.init_type == INIT_MANAGED_INSTANCES
+
+    @property
+    def snap_start(self) -> bool:
+        """Whether its first invocation is run from a snapshot."""
+        return self.init_type == INIT_SNAP_START
 
     @property
     def function_arn(self) -> str:

@@ -17,6 +17,7 @@ from lambdascope.emulator.generation import Generation
 from lambdascope.emulator.init_phase import InitResult, run_init
 from lambdascope.emulator.invoke_phase import InvokePhase
 from lambdascope.emulator.records import TIMED_OUT, InvocationRecord
+from lambdascope.emulator.restore_phase import run_restore
 from lambdascope.emulator.times import MS
 from lambdascope.wire import names
 
@@ -104,8 +105,11 @@ class Driver:
             self.generation = generation
             if self.closing:
                 generation.sandbox.fail(answers.closed())
-        self._init = run_init(self._host, generation, deadline_ns=deadline_ns)
-        return self._init
+        self._init = init = run_init(self._host, generation, deadline_ns=deadline_ns)
+        if self._host.config.snap_start and init.fault is None:
+            generation.freeze()
+            init.snapshot_ns = self._host.clock.now_ns()
+        return init
 
     def _next_job(self) -> Job | None:
         """The next invocation, or None at the end. Between two the environment is frozen."""
@@ -134,7 +138,10 @@ class Driver:
     def _serve(self, job: Job) -> None:
         host, record = self._host, job.turn.record
         inside_ns: int | None = None
-        if self.generation is None:
+        if self.generation is None and host.config.snap_start:
+            # Lambda would restore the snapshot again; here there has to be a new one.
+            self._initialise(deadline_ns=None)
+        elif self.generation is None:
             inside_ns = host.clock.now_ns()
             record.deadline_ms = inside_ns // MS + host.config.timeout_ms
             self._initialise(deadline_ns=record.deadline_ms * MS)
@@ -143,12 +150,17 @@ class Driver:
         if generation is None:
             raise RuntimeError("no generation after init")
         self._keep(record)
+        fault = None if init is None else init.fault
+        if init is not None and init.snapshot_ns is not None:
+            init.restore = run_restore(host, generation, snapshot_ns=init.snapshot_ns)
+            init.phases += init.restore.phases()
+            fault = init.restore.fault
+            record.not_restored = fault is not None
         generation.thaw()
         host.logbook.begin(record)
         phase = InvokePhase(
             host, generation, job.turn, headers=job.headers, init=init, inside_ns=inside_ns
         )
-        fault = None if init is None else init.fault
         if fault is None:
             fault = phase.run()
         else:

@@ -82,6 +82,12 @@ class Host:
             handoff_file=self.handoff_file,
             otlp_endpoint=otlp_endpoint,
         )
+        if self.api.credentials is not None:
+            variables.leave_out_of_snapshot(
+                self.runtime_variables,
+                address=self.api.address,
+                token=self.api.credentials.token,
+            )
 
     def say(self, line: str) -> None:
         """A platform line that is no event; the JSON log format has none."""

@@ -23,6 +23,7 @@ from lambdascope.wire import names, states
 
 if TYPE_CHECKING:
     from lambdascope.emulator.host import Host
+    from lambdascope.emulator.restore_phase import RestoreResult
     from lambdascope.emulator.sandbox import ExtensionSide
 
 IN_INIT = "init"
@@ -39,6 +40,9 @@ class InitResult:
     end_ns: int
     fault: Fault | None
     phases: list[Phase] = field(default_factory=list)
+    # With SnapStart: when everything was stopped, and how the restore went.
+    snapshot_ns: int | None = None
+    restore: RestoreResult | None = None
 
     @property
     def duration_ms(self) -> float:
@@ -85,7 +89,8 @@ def _bring_up(host: Host, generation: Generation, until_ns: int) -> None:
         external = list(sandbox.extensions.values())
     sandbox.wait_for(lambda: all(e.registered for e in external), until_ns)
     generation.start_runtime()
-    sandbox.wait_for(lambda: sandbox.runtime.state == states.READY, until_ns)
+    waiting = (states.READY, states.RESTORE_READY)
+    sandbox.wait_for(lambda: sandbox.runtime.state in waiting, until_ns)
     sandbox.wait_for(lambda: all(e.back for e in sandbox.extensions.values()), until_ns)
 
 
@@ -143,7 +148,7 @@ def _announce(host: Host, generation: Generation, result: InitResult, phase: str
     for side in sides:
         _announce_extension(host, side, result.end_ns)
     line = ""
-    if result.fault is not None:
+    if result.fault is not None or host.config.snap_start:
         line = reports.init_report_line(result.duration_ms, phase, result.fault)
     fields = platform_events.init_report(
         init_type, phase, result.fault, start_ns=result.start_ns, end_ns=result.end_ns

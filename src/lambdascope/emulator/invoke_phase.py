@@ -214,9 +214,12 @@ class InvokePhase:
             # What passed after the deadline until the emulator noticed is not the function's.
             duration_ms = float(config.timeout_ms)
         init_ms = None
-        if self._init is not None and self._inside_ns is None:
+        if self._init is not None and self._inside_ns is None and not config.snap_start:
             init_ms = self._init.duration_ms
+        restore = None if self._init is None else self._init.restore
         billed_init_ms = init_ms if config.init_type == names.INIT_ON_DEMAND else None
+        if restore is not None:
+            billed_init_ms = float(restore.billed_ms)
         return Report(
             request_id=record.request_id,
             status=record.status,
@@ -225,6 +228,8 @@ class InvokePhase:
             memory_size_mb=config.memory_mb,
             max_memory_used_mb=self._generation.memory.peak_mb,
             init_duration_ms=init_ms,
+            restore_duration_ms=None if restore is None else restore.duration_ms,
+            billed_restore_duration_ms=None if restore is None else restore.billed_ms,
             error_type="" if fault is None else fault.error_type,
         )
 

@@ -57,8 +57,10 @@ CONFLICT = "ResourceConflictException"
 ACCESS_DENIED = "AccessDeniedException"
 SERVICE_FAULT = "ServiceException"
 UNKNOWN_OPERATION = "UnknownOperationException"
+SNAP_START = "SnapStartException"
+SNAP_START_TIMEOUT = "SnapStartTimeoutException"
 # These have their text under a key with a capital letter.
-_CAPITAL = (NOT_FOUND, SERVICE_FAULT)
+_CAPITAL = (NOT_FOUND, SERVICE_FAULT, SNAP_START, SNAP_START_TIMEOUT)
 
 _NAME = re.compile(
     r"(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?:eusc-)?[a-z]{2}(?:-[a-z]+)+-\d:)?(?:\d{12}:)?"

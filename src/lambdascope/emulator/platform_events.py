@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator.answers import Fault, telemetry_type
-from lambdascope.emulator.reports import fault_status, platform_status
+from lambdascope.emulator.reports import fault_status, platform_status, restore_status
 from lambdascope.emulator.times import MS, iso_time
 from lambdascope.wire.trace_header import parse_trace_header
 
@@ -25,6 +25,9 @@ INIT_RUNTIME_DONE = "platform.initRuntimeDone"
 INIT_REPORT = "platform.initReport"
 EXTENSION = "platform.extension"
 TELEMETRY_SUBSCRIPTION = "platform.telemetrySubscription"
+RESTORE_START = "platform.restoreStart"
+RESTORE_RUNTIME_DONE = "platform.restoreRuntimeDone"
+RESTORE_REPORT = "platform.restoreReport"
 START = "platform.start"
 RUNTIME_DONE = "platform.runtimeDone"
 REPORT = "platform.report"
@@ -46,9 +49,15 @@ def init_start(
     config: FunctionConfig, *, phase: str, log_stream: str, runtime_version: tuple[str, str]
 ) -> Fields:
     """Init begins. `instanceMaxMemory` is in bytes, `instanceId` is the log stream."""
+    fields: Fields = {"initializationType": config.init_type, "phase": phase}
+    return fields | restore_start(config, log_stream=log_stream, runtime_version=runtime_version)
+
+
+def restore_start(
+    config: FunctionConfig, *, log_stream: str, runtime_version: tuple[str, str]
+) -> Fields:
+    """A snapshot is about to be restored: what init has said, without its own fields."""
     return {
-        "initializationType": config.init_type,
-        "phase": phase,
         "functionName": config.function_name,
         "functionVersion": config.version,
         "instanceId": log_stream,
@@ -70,6 +79,17 @@ def init_report(
     """Init is over."""
     metrics = {"durationMs": milliseconds(start_ns, end_ns)}
     return init_runtime_done(init_type, phase, fault) | {"metrics": metrics}
+
+
+def restore_runtime_done(fault: Fault | None) -> Fields:
+    """The runtime asked for its first event after a restore, or will never do so."""
+    return _status(fault, restore_status(fault))
+
+
+def restore_report(fault: Fault | None, *, start_ns: int, end_ns: int) -> Fields:
+    """The restore is over."""
+    metrics = {"durationMs": milliseconds(start_ns, end_ns)}
+    return restore_runtime_done(fault) | {"metrics": metrics}
 
 
 def extension(name: str, state: str, events: Iterable[str], error_type: str = "") -> Fields:
@@ -129,6 +149,9 @@ def report(
     }
     if figures.init_duration_ms is not None:
         metrics["initDurationMs"] = round(figures.init_duration_ms, 3)
+    if figures.restore_duration_ms is not None:
+        metrics["restoreDurationMs"] = round(figures.restore_duration_ms, 3)
+        metrics["billedRestoreDurationMs"] = figures.billed_restore_duration_ms
     fields: Fields = {
         "requestId": record.request_id,
         "status": platform_status(figures.status, figures.error_type),
@@ -141,8 +164,8 @@ def report(
     return fields | tracing(record)
 
 
-def _status(fault: Fault | None) -> Fields:
-    fields: Fields = {"status": fault_status(fault)}
+def _status(fault: Fault | None, status: str = "") -> Fields:
+    fields: Fields = {"status": status or fault_status(fault)}
     if fault is not None and fields["status"] != "timeout":
         fields["errorType"] = telemetry_type(fault.error_type)
     return fields

@@ -25,7 +25,7 @@ class Phase:
     Names: "init" (first spawn until all asked for next), "extension init" and "runtime init" within
     it (with `who`), "invoke" (event handed out until the answer was complete), "runtime overhead"
     (answer until the runtime asked for next), "extension overhead" (until the last extension did),
-    "shutdown".
+    "shutdown". With SnapStart "snapshot" (everything is stopped) and "restore" follow the init.
     """
 
     name: str
@@ -54,7 +54,9 @@ class LogLine:
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """The figures of the REPORT line. `init_duration_ms` is set on a cold start only."""
+    """The figures of the REPORT line. `init_duration_ms` is set on a cold start only, the two about
+    a restore on the first invocation of a function with SnapStart.
+    """
 
     request_id: str
     status: str
@@ -63,6 +65,8 @@ class Report:
     memory_size_mb: int
     max_memory_used_mb: int
     init_duration_ms: float | None = None
+    restore_duration_ms: float | None = None
+    billed_restore_duration_ms: int | None = None
     error_type: str = ""
 
 
@@ -74,7 +78,7 @@ class InvocationRecord:
     None). `cold` says that an init preceded it; then `phases` starts with that init. `deadline_ms`
     is Unix time. `response_ns` is when the first byte of the answer arrived, None when none did.
     Of an answer that was `streamed` to its caller `answer` is the beginning (at most 64 KiB), or
-    the error that it ended with.
+    the error that it ended with. `not_restored` says that it never began, because of its snapshot.
     """
 
     request_id: str
@@ -92,6 +96,7 @@ class InvocationRecord:
     content_type: str = "application/json"
     function_error: str | None = None
     streamed: bool = False
+    not_restored: bool = False
     phases: list[Phase] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     report: Report | None = None

@@ -21,7 +21,7 @@ from lambdascope.emulator.records import (
     Report,
 )
 from lambdascope.emulator.times import iso_time
-from lambdascope.wire.names import FAULT_SANDBOX_TIMEOUT
+from lambdascope.wire.names import FAULT_RESTORE_TIMEOUT, FAULT_SANDBOX_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,10 +66,28 @@ def init_start_line(runtime_version: str, runtime_version_arn: str) -> str:
     )
 
 
-def init_report_line(duration_ms: float, phase: str, fault: Fault) -> str:
-    """The line about an init that failed; a good one has none."""
+def init_report_line(duration_ms: float, phase: str, fault: Fault | None) -> str:
+    """The line about an init that failed, or that was for a snapshot; others have none."""
     line = f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}"
-    return line + _status_fields(fault_status(fault), fault.error_type)
+    return line + _status_fields(fault_status(fault), "" if fault is None else fault.error_type)
+
+
+def restore_start_line(runtime_version: str, runtime_version_arn: str) -> str:
+    """A snapshot is about to be restored."""
+    return init_start_line(runtime_version, runtime_version_arn).replace("INIT", "RESTORE", 1)
+
+
+def restore_report_line(duration_ms: float, fault: Fault | None) -> str:
+    """A snapshot has been restored, or could not be."""
+    line = f"RESTORE_REPORT Restore Duration: {duration_ms:.2f} ms"
+    return line + _status_fields(restore_status(fault), "" if fault is None else fault.error_type)
+
+
+def restore_status(fault: Fault | None) -> str:
+    """The status of a restore: success, error, failure or timeout."""
+    if fault is not None and fault.error_type == FAULT_RESTORE_TIMEOUT:
+        return "timeout"
+    return fault_status(fault)
 
 
 def extension_line(name: str, state: str, events: Iterable[str], error_type: str = "") -> str:
@@ -98,7 +116,7 @@ def fault_lines(fault: Fault, request_id: str, time_ns: int) -> list[str]:
 
 
 def report_line(report: Report) -> str:
-    """The REPORT line. Init Duration is there after a cold start only."""
+    """The REPORT line. Init Duration is there after a cold start only, or that of the restore."""
     line = (
         f"REPORT RequestId: {report.request_id}\tDuration: {report.duration_ms:.2f} ms\t"
         f"Billed Duration: {report.billed_duration_ms} ms\tMemory Size: {report.memory_size_mb} MB"
@@ -106,6 +124,11 @@ def report_line(report: Report) -> str:
     )
     if report.init_duration_ms is not None:
         line += f"\tInit Duration: {report.init_duration_ms:.2f} ms"
+    if report.restore_duration_ms is not None:
+        line += (
+            f"\tRestore Duration: {report.restore_duration_ms:.2f} ms\t"
+            f"Billed Restore Duration: {report.billed_restore_duration_ms} ms"
+        )
     status = platform_status(report.status, report.error_type)
     return line + _status_fields(status, report.error_type)
 

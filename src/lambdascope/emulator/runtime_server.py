@@ -68,10 +68,7 @@ class RuntimeServer:
             if sandbox.closed:
                 raise Refused(names.FORBIDDEN, names.INVALID_STATE_TRANSITION, "shutting down")
             if message.restore:
-                # There is no snapshot to take: the environment is restored at once.
-                runtime.step(states.RESTORE_NEXT)
-                runtime.step(states.DELIVER)
-                exchange.respond(names.OK)
+                self._restore_next(exchange, sandbox)
                 return
             _runtime_is_back(sandbox)
             # A client that gave up on an earlier `next` asks again: the newest one is served.
@@ -86,6 +83,22 @@ class RuntimeServer:
                 runtime.step(states.DELIVER)
             event = runtime.message
         exchange.respond_raw(event.to_response())
+
+    def _restore_next(self, exchange: Exchange, sandbox: Sandbox) -> None:
+        """Wait for the restore. Call with the lock held."""
+        runtime = sandbox.runtime
+        runtime.step(states.RESTORE_NEXT)
+        _init_is_over(sandbox)
+        sandbox.lock.notify_all()
+        while not sandbox.closed and not runtime.restore:
+            sandbox.lock.wait()
+        if sandbox.closed:
+            exchange.abort()
+            return
+        runtime.step(states.DELIVER)
+        # What comes after a restore comes on connections that were made after it.
+        exchange.keep_alive = False
+        exchange.respond(names.OK)
 
     def _init_error(self, exchange: Exchange, sandbox: Sandbox, message: InitError) -> None:
         with sandbox.lock:
@@ -107,15 +120,20 @@ class RuntimeServer:
         exchange.respond_raw(runtime_api.status_response(names.ACCEPTED))
 
 
+def _init_is_over(sandbox: Sandbox) -> None:
+    """The runtime is ready for its first event, or for the snapshot."""
+    if sandbox.runtime.ready_ns is None:
+        sandbox.runtime.ready_ns = sandbox.clock.now_ns()
+        sandbox.registration_open = False
+
+
 def _runtime_is_back(sandbox: Sandbox) -> None:
     """The move that `next` makes. Raises Refused."""
     runtime = sandbox.runtime
     before = runtime.state
     runtime.step(states.NEXT)
     now = sandbox.clock.now_ns()
-    if runtime.ready_ns is None:
-        runtime.ready_ns = now
-        sandbox.registration_open = False
+    _init_is_over(sandbox)
     if before == states.RESPONSE_SENT:
         runtime.message = None
         if sandbox.turn is not None:

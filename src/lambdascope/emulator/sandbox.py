@@ -125,7 +125,10 @@ class Turn:
 
 
 class RuntimeSide:
-    """The runtime as the Runtime API sees it. `ticket` is the latest waiting `next`."""
+    """The runtime as the Runtime API sees it. `ticket` is the latest waiting `next`.
+
+    `restore` lets it go on from the snapshot.
+    """
 
     def __init__(self) -> None:
         self.state = states.STARTED
@@ -133,6 +136,7 @@ class RuntimeSide:
         self.started_ns: int | None = None
         self.ready_ns: int | None = None
         self.message: Invocation | None = None
+        self.restore = False
 
     def step(self, message: str) -> None:
         """Move, or raise Refused with 403."""

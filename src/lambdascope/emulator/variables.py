@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "HOME")
 # An SDK without credentials tries the instance metadata service for seconds; these fail at once.
-_CREDENTIALS = {
+DEFAULT_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "lambdascope",
     "AWS_SECRET_ACCESS_KEY": "lambdascope",
     "AWS_SESSION_TOKEN": "lambdascope",
@@ -50,7 +50,7 @@ def runtime_variables(
     """Everything that the runtime gets. What the user sets cannot replace what Lambda reserves."""
     shell = os.environ if inherited is None else inherited
     variables = {name: shell[name] for name in _INHERITED if name in shell}
-    variables.update(_CREDENTIALS)
+    variables.update(DEFAULT_CREDENTIALS)
     # Any free port, so that several environments on one machine do not meet.
     variables[names.ENV_OTLP_PORT] = "0"
     if otlp_endpoint is not None:
@@ -70,6 +70,19 @@ def extension_variables(runtime: Mapping[str, str]) -> dict[str, str]:
         for name, value in runtime.items()
         if not name.startswith("_") and name not in _NOT_FOR_EXTENSIONS
     }
+
+
+def leave_out_of_snapshot(variables: dict[str, str], *, address: str, token: str) -> None:
+    """Take away what a snapshot must not hold, keys and the name of a log stream; `token` is for
+    the credentials at `address`.
+
+    Source: AWS Lambda developer guide, "Monitoring for Lambda SnapStart", and "Security model for
+    Lambda SnapStart".
+    """
+    for name in (*DEFAULT_CREDENTIALS, names.ENV_LOG_GROUP, names.ENV_LOG_STREAM):
+        variables.pop(name, None)
+    variables[names.ENV_CREDENTIALS_URI] = f"http://{address}{names.CREDENTIALS_PATH}"
+    variables[names.ENV_CREDENTIALS_TOKEN] = token
 
 
 def _reserved(config: FunctionConfig, *, address: str, log_stream: str) -> dict[str, str]:

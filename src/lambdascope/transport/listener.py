@@ -56,6 +56,7 @@ class Listener:
         self._max_connections = max_connections
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._busy: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
         self._server = socket.create_server((host, port), backlog=128)
@@ -96,6 +97,15 @@ class Listener:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - monotonic()))
 
+    def close_idle(self) -> None:
+        """Drop every connection that is between two requests."""
+        with self._lock:
+            for sock in self._open - self._busy:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # already gone
+
     def _accept(self) -> None:
         while not self._closing.is_set():
             try:
@@ -134,6 +144,7 @@ class Listener:
         finally:
             with self._lock:
                 self._open.discard(sock)
+                self._busy.discard(sock)
             sock.close()
 
     def _one(self, sock: socket.socket, parser: http1.Parser) -> bool:
@@ -145,8 +156,12 @@ class Listener:
                     return False
             assert isinstance(event, http1.Head)  # noqa: S101 - a message begins with its head
             exchange = Exchange(sock, parser, event)
+            with self._lock:
+                self._busy.add(sock)
             self._handle(exchange)
             if exchange.finish(_UNREAD_BYTES):
+                with self._lock:
+                    self._busy.discard(sock)
                 return True
         except RemoteProtocolError as error:
             if exchange is None or not exchange.answered:

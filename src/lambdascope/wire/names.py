@@ -20,6 +20,8 @@ INIT_ERROR_PATH = "/2018-06-01/runtime/init/error"
 RESTORE_NEXT_PATH = "/2018-06-01/runtime/restore/next"
 RESTORE_ERROR_PATH = "/2018-06-01/runtime/restore/error"
 PING_PATH = "/2018-06-01/ping"
+# Where a function that is started from a snapshot finds its credentials.
+CREDENTIALS_PATH = "/2021-04-23/credentials"
 
 REQUEST_ID = "Lambda-Runtime-Aws-Request-Id"
 DEADLINE_MS = "Lambda-Runtime-Deadline-Ms"
@@ -113,6 +115,7 @@ FAULT_BEFORE_SNAPSHOT = "Runtime.BeforeSnapshotError"
 FAULT_AFTER_RESTORE = "Runtime.AfterRestoreError"
 # Error types that the platform sets.
 FAULT_EXIT = "Runtime.ExitError"
+FAULT_RESTORE_TIMEOUT = "Runtime.RestoreHookUserTimeout"
 FAULT_OUT_OF_MEMORY = "Runtime.OutOfMemory"
 FAULT_INVALID_ENTRYPOINT = "Runtime.InvalidEntrypoint"
 FAULT_RUNTIME_UNAVAILABLE = "Runtime.Unavailable"
@@ -129,6 +132,8 @@ FAULT_EXTENSION_LAUNCH = "Extension.LaunchError"
 # --- Limits --------------------------------------------------------------------------------------
 # 6 MiB plus 100 bytes: the buffered response limit that the Runtime API enforces.
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024 + 100
+# What a client of ours takes as an answer to any request: far more than any event has.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 # A streamed response may have 200 MB, the first 6 MiB at full speed and the rest at 2 MiB/s.
 MAX_STREAM_BYTES = 200 * 1024 * 1024
 STREAM_BURST_BYTES = 6 * 1024 * 1024
@@ -138,6 +143,9 @@ MAX_XRAY_CAUSE_BYTES = 60 * 1024
 # Go's default limit for a request head, which AWS's server uses.
 MAX_HEAD_BYTES = 1024 * 1024
 INIT_TIMEOUT_MS = 10_000
+# SnapStart: init may take this or the function's timeout, the longer; then restoring 10 s.
+SNAP_START_INIT_TIMEOUT_MS = 130_000
+RESTORE_TIMEOUT_MS = 10_000
 SHUTDOWN_BUDGET_MS = 2_000
 SHUTDOWN_BUDGET_INTERNAL_MS = 500
 # The runtime's part of the shutdown budget beside external extensions, by the documentation of the
@@ -170,6 +178,8 @@ ENV_LOG_FD = "_LAMBDA_TELEMETRY_LOG_FD"
 ENV_LOG_SOCKET = "_LAMBDA_TELEMETRY_LOG_FD_PROVIDER_SOCKET"
 ENV_INIT_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
 ENV_MAX_CONCURRENCY = "AWS_LAMBDA_MAX_CONCURRENCY"
+ENV_CREDENTIALS_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+ENV_CREDENTIALS_TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 - a variable's name
 
 INIT_ON_DEMAND = "on-demand"
 INIT_SNAP_START = "snap-start"
@@ -178,6 +188,9 @@ INIT_MANAGED_INSTANCES = "lambda-managed-instances"
 ENV_HANDOFF_FILE = "LAMBDASCOPE_HANDOFF_FILE"
 ENV_OTLP_PORT = "LAMBDASCOPE_OTLP_PORT"
 ENV_HOLD_BUDGET = "LAMBDASCOPE_HOLD_BUDGET_MS"
+# What the extension makes of the platform's own records, and which log lines it forwards.
+ENV_PLATFORM = "LAMBDASCOPE_PLATFORM"
+ENV_LOGS = "LAMBDASCOPE_LOGS"
 
 # OpenTelemetry specification, "OTLP Exporter Configuration".
 OTLP_ENV_PREFIX = "OTEL_EXPORTER_OTLP_"
@@ -187,6 +200,12 @@ ENV_OTLP_METRICS_ENDPOINT = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
 ENV_OTLP_LOGS_ENDPOINT = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
 ENV_OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 ENV_OTLP_CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
+ENV_OTLP_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+# OpenTelemetry specification, "Environment Variable Specification".
+ENV_METRICS_EXPORTER = "OTEL_METRICS_EXPORTER"
+ENV_METRIC_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
+ENV_SERVICE_NAME = "OTEL_SERVICE_NAME"
+ENV_RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
 
 # --- Handoff from our runtime to our extension (OTLP/HTTP plus these) -----------------------------
 TRACES_PATH = "/v1/traces"
