@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -29,7 +30,8 @@ ABSENT = "absent"
 
 HANDLER = "app.handler"
 OWN_RUNTIME = ("python3", "-m", "lambdascope")
-LAYER_RUNTIME = ("/var/lang/bin/python3", "-m", "lambdascope")
+LAYER_PYTHON = "/var/lang/bin/python3"
+LAYER_RUNTIME = (LAYER_PYTHON, "-m", "lambdascope")
 
 _START_S = 10.0
 _INVOKE_S = 20.0
@@ -51,7 +53,8 @@ class RieEnvironment:
     `folder / "task"`, which the test makes, holds the function `app.handler`. `variables` go to the
     runtime and to the extension. With `managed` the emulator is that of Lambda Managed Instances:
     no INVOKE events, a Telemetry API that works, and processes of another user, who sees nothing of
-    this machine but what anybody may read and the layer.
+    this machine but what anybody may read and the layer. `site_packages`, without an extension, are
+    shown at /opt/site, for a runtime of `LAYER_PYTHON`.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class RieEnvironment:
         runtime: tuple[str, ...] = OWN_RUNTIME,
         extension: str = LINKED,
         managed: bool = False,
+        handler: str = HANDLER,
+        site_packages: Path | None = None,
         variables: dict[str, str] | None = None,
     ) -> None:
         self.task = folder / "task"
@@ -73,7 +78,9 @@ class RieEnvironment:
         self._binary = binary
         self._runtime = runtime
         self._extension = extension
-        self._managed = managed
+        self.managed = managed
+        self._handler = handler
+        self._site_packages = site_packages
         self._port = 0
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -85,8 +92,12 @@ class RieEnvironment:
         elif self._extension == LAYER:
             root.install_layer()
             self.variables["PYTHONPATH"] = "/opt/python"
-        runtime = (*self._runtime, HANDLER)
-        if self._managed:
+        elif self._site_packages is not None:
+            root.bind(Path(sys.base_prefix), root.var / "lang")
+            root.bind(self._site_packages, root.opt / "site")
+            self.variables["PYTHONPATH"] = "/opt/site"
+        runtime = (*self._runtime, self._handler)
+        if self.managed:
             require_root()
             self._prepare_managed(root, runtime)
             runtime = ()
@@ -118,18 +129,24 @@ class RieEnvironment:
 
     def invoke(self, event: object = None) -> Answer:
         """One invocation, as a caller of Lambda makes it."""
+        status, body, headers = self.invoke_bytes(json.dumps(event).encode())
+        try:
+            return Answer(status, json.loads(body), headers)
+        except ValueError:
+            return Answer(status, body.decode(), headers)
+
+    def invoke_bytes(
+        self, event: bytes, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes, dict[str, str]]:
+        """One invocation: the answer's status, bytes and headers, whose names are lower case."""
         connection = self._connect()
         try:
-            connection.request("POST", INVOKE_PATH, json.dumps(event).encode())
+            connection.request("POST", INVOKE_PATH, event, headers or {})
             response = connection.getresponse()
             body = response.read()
-            headers = {name.lower(): value for name, value in response.getheaders()}
+            return response.status, body, {k.lower(): v for k, v in response.getheaders()}
         finally:
             connection.close()
-        try:
-            return Answer(response.status, json.loads(body), headers)
-        except ValueError:
-            return Answer(response.status, body.decode(), headers)
 
     def stop(self) -> str:
         """SIGTERM, as a container's end; what was printed when everything is gone."""
@@ -148,13 +165,14 @@ class RieEnvironment:
     def _prepare_managed(self, root: PrivateRoot, runtime: tuple[str, ...]) -> None:
         """This mode takes no command line, and insists on /var/task."""
         bootstrap = root.opt / "bootstrap"
-        bootstrap.write_text(f"#!/bin/sh\ncd /var/task\nexec {' '.join(runtime)}\n")
+        bootstrap.write_text(f"#!/bin/sh\ncd /var/task\nexec {shlex.join(runtime)}\n")
         bootstrap.chmod(0o755)
         root.bind(self.task, root.var / "task")
         handoff = root.opt / "handoff"
         handoff.mkdir()
         handoff.chmod(0o777)
-        self.variables |= {"AWS_LAMBDA_MAX_CONCURRENCY": "2", "LAMBDA_TASK_ROOT": "/var/task"}
+        own = {"AWS_LAMBDA_MAX_CONCURRENCY": "2", "LAMBDA_TASK_ROOT": "/var/task"}
+        self.variables = own | self.variables
 
     def _signal(self, number: signal.Signals) -> None:
         """To the emulator, the only child of `unshare`."""

@@ -6,13 +6,13 @@ those: a field named there must differ (or the entry is stale), every other fiel
 
 from __future__ import annotations
 
-import json
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from differential_kit import EVENT, HERE, REQUEST_ID, TRACE, assert_agree
+from differential_cases import BROKEN_MODULE, CLIENT_CONTEXT, COGNITO, EVENTS, HANDLERS
+from differential_kit import EVENT, HERE, MODES, REQUEST_ID, TRACE, assert_agree
 from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
 
@@ -22,140 +22,6 @@ if TYPE_CHECKING:
     from lambdascope.emulator.records import InvocationRecord
 
 pytestmark = pytest.mark.peers
-
-CLIENT_CONTEXT = json.dumps(
-    {
-        "custom": {"k": "v"},
-        "env": {"locale": "de"},
-        "client": {"app_title": "t"},
-        "w3c": {"traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "other": "x"},
-    }
-)
-
-HANDLERS = [
-    "app.echo",
-    "app.kind",
-    "app.nothing",
-    "app.text",
-    "app.numbers",
-    "app.not_a_number",
-    "app.raw_bytes",
-    "app.inner_bytes",
-    "app.bad_inner_bytes",
-    "app.named_tuple",
-    "app.keys",
-    "app.bad_key",
-    "app.a_set",
-    "app.a_date",
-    "app.a_cycle",
-    "app.deep",
-    "app.too_large",
-    "app.just_fits",
-    "app.raises",
-    "app.raises_nothing",
-    "app.raises_key",
-    "app.raises_chained",
-    "app.exits",
-    "app.dies",
-    "app.interrupts",
-    "app.about",
-    "app.text_forms",
-    "app.environment",
-    "app.logs",
-    "app.coroutine",
-    "app.not_callable",
-    "app.missing",
-    "nodot",
-    "no_such_module.handler",
-    "imports_missing.handler",
-    "raises_at_import.handler",
-    "exits_at_import.handler",
-    "sys.exit",
-    "folder/inner.handler",
-    "folder.inner.handler",
-    "results.datetimes",
-    "results.dates",
-    "results.times",
-    "results.durations",
-    "results.ids",
-    "results.orders",
-    "results.colours",
-    "results.paths",
-    "results.words",
-    "results.rows",
-    "results.fraction",
-    "results.a_bytearray",
-    "results.a_frozenset",
-    "results.an_object",
-    "results.a_class",
-    "results.digits",
-    "results.big_float",
-    "results.too_deep",
-    "results.mixed_cycle",
-    "results.surrogate",
-    "results.control",
-    "results.keys_of_bytes",
-    "results.bad_keys_of_bytes",
-    "results.key_of_decimal",
-    "results.ordered",
-    "results.empties",
-    "results.map_object",
-    "results.raises_group",
-    "results.raises_note",
-    "results.raises_cancelled",
-    "results.raises_in_context",
-    "results.raises_without_text",
-    "results.raises_stop",
-    "results.raises_deep",
-    "results.raises_unicode",
-    "results.raises_import",
-    "results.raises_syntax",
-    "results.raises_long",
-    "results.generator",
-    "results.instance",
-    "results.partial",
-    "results.too_few",
-    "results.segfaults",
-    "results.is_killed",
-    "results.Rows",
-    "results.Order.handler",
-    "result.handler",
-    "app.py",
-    "app.py.echo",
-    "app:echo",
-    "App.echo",
-    "folder.echo",
-    ".echo",
-    "",
-]
-EVENTS = {
-    "text": b'"just text"',
-    "number": b"12345678901234567890123",
-    "spaces": b' \n {"a": 1} ',
-    "empty": b"",
-    "not json": b"{'a': 1}",
-    "cut": b'{"a": ',
-    "two values": b"1 2",
-    "nan": b'{"a": NaN}',
-    "deep": b"[" * 200 + b"]" * 200,
-    "big": json.dumps([{"id": i, "name": "x" * 20} for i in range(2000)]).encode(),
-    "not utf-8": b'{"a": "\xff"}',
-    "null": b"null",
-    "array": b"[]",
-    "true": b"true",
-    "float": b"-1.5e-7",
-    "infinite": b"1e999",
-    "digits": b"1" * 5000,
-    "unicode": '{"ключ": "значение \u2028 😀"}'.encode(),
-    "escapes": b'"\\u0000\\ud83d\\ude00\\/\\b"',
-    "lone surrogate": b'"\\ud800"',
-    "control character": b'"\x01"',
-    "same key twice": b'{"a": 1, "a": 2}',
-    "byte order mark": b"\xef\xbb\xbf{}",
-    "leading zero": b"01",
-    "trailing comma": b"[1,]",
-    "too deep": b"[" * 100_000 + b"]" * 100_000,
-}
 
 
 def run(
@@ -183,12 +49,13 @@ def run(
 
 
 def test_the_table_names_cases_that_are_run() -> None:
-    """No entry of the table is for a case that there is not, and there are enough cases."""
+    """No entry of the table is for a case or mode that there is not; there are enough cases."""
     others = {"app.client", "bad client context", "syntax error", "*"}
     known = {*HANDLERS, *(f"event {name}" for name in EVENTS), *others}
     table = tomllib.loads((HERE / "differences.toml").read_text())["difference"]
 
     assert {case for row in table for case in row["cases"]} <= known
+    assert {mode for row in table for mode in row.get("modes", ())} <= set(MODES)
     assert len(known) > 60
 
 
@@ -218,7 +85,7 @@ def test_client_context_and_identity_arrive_alike(their_runtime: tuple[str, ...]
     """Client context, Cognito identity and tenant id reach the handler under both clients."""
     options = {
         "client_context": CLIENT_CONTEXT,
-        "cognito_identity": '{"cognitoIdentityId": "i", "cognitoIdentityPoolId": "p"}',
+        "cognito_identity": COGNITO,
         "tenant_id": "tenant-1",
     }
     ours = run("app.client", EVENT, (), **options)
@@ -237,7 +104,7 @@ def test_a_bad_client_context_is_refused_alike(their_runtime: tuple[str, ...]) -
 
 def test_a_syntax_error_is_reported_alike(their_runtime: tuple[str, ...], tmp_path: Path) -> None:
     """A module that does not compile is AWS's UserCodeSyntaxError, with the place, under both."""
-    (tmp_path / "broken.py").write_text("def handler(event, context)\n    return 1\n")
+    (tmp_path / "broken.py").write_text(BROKEN_MODULE)
     ours = run("broken.handler", EVENT, (), tmp_path)
     theirs = run("broken.handler", EVENT, their_runtime, tmp_path)
     assert_agree("syntax error", ours, theirs)

@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from differential_kit import EVENT, HERE, REQUEST_ID, TRACE, assert_agree
-from lambdascope.emulator.config import FunctionConfig
-from lambdascope.emulator.environment import (
-    ExecutionEnvironment,
-)
 from lambdascope.emulator.invoke import InvokeEndpoint
-from managed_kit import CONCURRENCY, MANAGED, Managed
+from managed_kit import CONCURRENCY, Managed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lambdascope.emulator.environment import ExecutionEnvironment
     from lambdascope.emulator.records import InvocationRecord
 
 LIMIT_S = 20.0
@@ -176,54 +172,6 @@ def handler(event, context):
         for reader in readers:
             reader.join(LIMIT_S)
     assert {n: f"{n}:".encode() + b"x" * 1000 for n in range(40)} == got
-
-
-HANDLERS = [
-    "app.echo",
-    "app.nothing",
-    "app.text",
-    "app.numbers",
-    "app.not_a_number",
-    "app.raw_bytes",
-    "app.inner_bytes",
-    "app.named_tuple",
-    "app.keys",
-    "app.bad_key",
-    "app.a_set",
-    "app.deep",
-    "app.too_large",
-    "app.raises",
-    "app.raises_chained",
-    "app.text_forms",
-    "app.missing",
-    "raises_at_import.handler",
-]
-
-
-def run(handler: str, runtime: tuple[str, ...]) -> InvocationRecord:
-    """One invocation of a handler of the differential suite, in this mode."""
-    config = FunctionConfig(
-        handler=handler,
-        task_root=str(HERE),
-        runtime=runtime,
-        timeout_ms=10_000,
-        own_extension=False,
-        max_concurrency=2,
-        **MANAGED,
-    )
-    environment = ExecutionEnvironment(config)
-    try:
-        return environment.invoke(EVENT, request_id=REQUEST_ID, trace_header=TRACE)
-    finally:
-        environment.shutdown()
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("handler", HANDLERS)
-def test_handlers_answer_alike(handler: str, peer_python: Path) -> None:
-    """Under AWS's client and ours, with the table of wanted differences."""
-    theirs = run(handler, (str(peer_python), "-m", "awslambdaric", "{handler}"))
-    assert_agree(handler, run(handler, ()), theirs)
 
 
 def test_the_command_line_runs_several_at_a_time(tmp_path: Path) -> None:

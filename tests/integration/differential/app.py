@@ -155,10 +155,13 @@ def about(event, context):
         "client_context": context.client_context,
         "tenant_id": context.tenant_id,
         "remaining": 0 < context.get_remaining_time_in_millis() <= 10_000,
-        "trace": os.environ.get("_X_AMZN_TRACE_ID"),
         "w3c": context.w3c(),
         "attributes": sorted(name for name in vars(context) if not name.startswith("_")),
     }
+
+
+def trace_variable(event, context):
+    return os.environ.get("_X_AMZN_TRACE_ID")
 
 
 def client(event, context):

@@ -1,0 +1,226 @@
+"""Runs the cases of the differential suite in other modes: concurrent, and under AWS's emulator.
+
+One environment for each client serves all cases behind differential/dispatch.py; those that fail
+before their handler is called, or that end a process others need, have an environment of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from differential_cases import (
+    ALONE,
+    BROKEN_MODULE,
+    CLIENT_CONTEXT,
+    ENDING,
+    EVENTS,
+    HANDLERS,
+)
+from differential_kit import AWS_BUFFERED, AWS_CONCURRENT, CONCURRENT, EVENT, HERE, TRACE
+from lambdascope.emulator.config import FunctionConfig
+from lambdascope.emulator.environment import ExecutionEnvironment
+from lambdascope.wire import names
+from managed_kit import MANAGED
+from rie_environment import ABSENT, LAYER_PYTHON, RieEnvironment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Invoke = Callable[["Case"], "Answer"]
+
+WORKERS = 4
+_PATIENCE_S = 10.0
+_AGAIN_S = 0.005
+_SITE = Path(__file__).parent.parent / "src"
+_REQUEST_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Answer(NamedTuple):
+    """What the caller got, without what differs from run to run."""
+
+    function_error: str | None
+    content_type: str
+    answer: bytes
+
+
+class Case(NamedTuple):
+    """One invocation."""
+
+    name: str
+    handler: str
+    event: bytes
+    client_context: str = ""
+
+
+def _through_dispatch(name: str, handler: str = "", **more: str) -> Case:
+    event = b'{"handler": %b, "event": %b}' % (json.dumps(handler or name).encode(), EVENT)
+    return Case(name, "dispatch.handler", event, **more)
+
+
+_SPECIAL = (
+    _through_dispatch("app.client", client_context=CLIENT_CONTEXT),
+    _through_dispatch("bad client context", "app.echo", client_context="{not json"),
+)
+SHARED = (
+    *(_through_dispatch(name) for name in HANDLERS if name not in ALONE and name not in ENDING),
+    *(Case(f"event {name}", "dispatch.handler", event) for name, event in EVENTS.items()),
+    *_SPECIAL,
+)
+INIT = (*(Case(name, name, EVENT) for name in ALONE), Case("syntax error", "broken.handler", EVENT))
+ENDINGS = tuple(_through_dispatch(name) for name in ENDING)
+CASES = tuple(case.name for case in (*SHARED, *INIT, *ENDINGS))
+
+
+class Client(NamedTuple):
+    """A runtime client: its module, where it lies, and the interpreter that has it."""
+
+    module: str
+    site_packages: Path
+    python: str
+
+
+def ours() -> Client:
+    """Our client."""
+    return Client("lambdascope", _SITE, sys.executable)
+
+
+def theirs(peer_python: Path) -> Client:
+    """AWS's client."""
+    ask = "import awslambdaric, pathlib; print(pathlib.Path(awslambdaric.__file__).parent.parent)"
+    found = subprocess.run([peer_python, "-c", ask], capture_output=True, text=True, check=True)
+    return Client("awslambdaric", Path(found.stdout.strip()), str(peer_python))
+
+
+def answers(mode: str, client: Client, rie: Path | None) -> dict[str, Answer]:
+    """The answer to every case, by its name."""
+
+    def alone(case: Case) -> Answer:
+        # Where a process of several ends, AWS's client leaves its caller waiting.
+        with _environment(mode, client, rie, case.handler, 2) as invoke:
+            return invoke(case)
+
+    found: dict[str, Answer] = {}
+    concurrent = mode in (CONCURRENT, AWS_CONCURRENT)
+    with (
+        ThreadPoolExecutor(WORKERS) as pool,
+        _environment(mode, client, rie, "dispatch.handler", 10) as invoke,
+    ):
+        found |= _each(pool.map if concurrent else map, invoke, SHARED)
+        if not concurrent:
+            found |= _each(map, invoke, ENDINGS)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found |= _each(pool.map, alone, (*INIT, *(ENDINGS if concurrent else ())))
+    return found
+
+
+def _each(
+    mapping: Callable[..., Iterator[Answer]], run: Invoke, cases: tuple[Case, ...]
+) -> dict[str, Answer]:
+    return dict(zip((case.name for case in cases), mapping(run, cases), strict=True))
+
+
+@contextlib.contextmanager
+def _environment(
+    mode: str, client: Client, rie: Path | None, handler: str, timeout_s: int
+) -> Iterator[Invoke]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        task = folder / "task"
+        shutil.copytree(HERE, task, ignore=shutil.ignore_patterns("__pycache__"))
+        (task / "broken.py").write_text(BROKEN_MODULE)
+        if mode == CONCURRENT:
+            runtime = (client.python, "-m", client.module, "{handler}")
+            with _ours(task, handler, runtime, timeout_s) as invoke:
+                yield invoke
+            return
+        assert rie is not None
+        environment = RieEnvironment(
+            rie,
+            folder,
+            runtime=(LAYER_PYTHON, "-m", client.module),
+            extension=ABSENT,
+            managed=mode == AWS_CONCURRENT,
+            handler=handler,
+            site_packages=client.site_packages,
+            variables={
+                "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_s),
+                names.ENV_MAX_CONCURRENCY: str(WORKERS),
+            },
+        )
+        if mode == AWS_BUFFERED:
+            del environment.variables[names.ENV_MAX_CONCURRENCY]
+        with environment:
+            yield lambda case: _invoke_aws(environment, case)
+
+
+@contextlib.contextmanager
+def _ours(task: Path, handler: str, runtime: tuple[str, ...], timeout_s: int) -> Iterator[Invoke]:
+    config = FunctionConfig(
+        handler=handler,
+        task_root=str(task),
+        runtime=runtime,
+        timeout_ms=timeout_s * 1000,
+        own_extension=False,
+        max_concurrency=WORKERS,
+        **MANAGED,
+    )
+    environment = ExecutionEnvironment(config)
+
+    def invoke(case: Case) -> Answer:
+        record = environment.invoke(
+            case.event, trace_header=TRACE, client_context=case.client_context or None
+        )
+        return _plain(record.function_error, record.content_type, record.answer, task)
+
+    try:
+        yield invoke
+    finally:
+        environment.shutdown()
+
+
+def _invoke_aws(environment: RieEnvironment, case: Case) -> Answer:
+    headers = {"X-Amzn-Trace-Id": TRACE}
+    if case.client_context:
+        headers["X-Amz-Client-Context"] = base64.b64encode(case.client_context.encode()).decode()
+    # It refuses what comes before a worker has asked for its next event, and does not tell when.
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        _, body, told = environment.invoke_bytes(case.event, headers)
+        if told.get("error-type") != names.FAULT_RUNTIME_UNAVAILABLE or time.monotonic() > deadline:
+            break
+        threading.Event().wait(_AGAIN_S)
+    failed = "error-type" in told if environment.managed else _is_error(body)
+    # An error is text to its concurrent mode, whatever the client said.
+    told_error = names.CONTENT_TYPE_JSON if failed and environment.managed else ""
+    content_type = told_error or told.get("content-type", "")
+    return _plain("Unhandled" if failed else None, content_type, body, environment.task)
+
+
+def _is_error(body: bytes) -> bool:
+    """AWS's emulator of the buffered mode does not tell a caller in any other way."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and "errorType" in value
+
+
+def _plain(function_error: str | None, content_type: str, body: bytes, task: Path) -> Answer:
+    return Answer(
+        function_error,
+        content_type,
+        _REQUEST_ID.sub(b"ID", body).replace(os.fsencode(task), b"TASK"),
+    )
