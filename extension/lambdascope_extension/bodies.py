@@ -8,6 +8,7 @@ parsed at all, because a body of some MB would become ten times that. Source: OT
 
 from __future__ import annotations
 
+from lambdascope.otlp.failures import has_failed_span
 from lambdascope.otlp.walk import MAX_FIELDS, count_spans
 from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 from lambdascope_extension.server import MAX_BODY_BYTES
@@ -101,6 +102,15 @@ def _count_json_spans(body: bytes) -> int:
             spans += 1
         position = body.find(_START_TIME, position)
     return spans
+
+
+def tells_of_failure(signal: str, kind: str, body: bytes) -> bool:
+    """Whether a body has a span with the status "error"; guessed where it is JSON."""
+    if signal != TRACES:
+        return False
+    if kind != CONTENT_TYPE_JSON:
+        return has_failed_span(body)
+    return b'"code":2' in body or b'"code": 2' in body
 
 
 def status_body(kind: str, text: str) -> bytes:

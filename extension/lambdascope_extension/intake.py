@@ -12,8 +12,15 @@ from time import monotonic
 
 from lambdascope.wire import names
 from lambdascope.wire.http1 import encode_response
-from lambdascope_extension.bodies import BadBody, content_kind, count_items, decoded, status_body
-from lambdascope_extension.buffer import Message
+from lambdascope_extension.batch import Message
+from lambdascope_extension.bodies import (
+    BadBody,
+    content_kind,
+    count_items,
+    decoded,
+    status_body,
+    tells_of_failure,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +147,14 @@ class Intake:
             self._buffer.ledger.accept(signal, items)
             self._buffer.ledger.drop(signal, items, reason)
             return items
-        message = Message(signal=signal, kind=kind, body=body, items=items, received=monotonic())
+        message = Message(
+            signal=signal,
+            kind=kind,
+            body=body,
+            items=items,
+            received=monotonic(),
+            urgent=tells_of_failure(signal, kind, body),
+        )
         if not self._buffer.put(message):
             raise BadBody(503, "the buffer is full, the collector does not take what is in it")
         return items

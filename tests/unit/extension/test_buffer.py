@@ -20,9 +20,12 @@ def message(
     kind: str = CONTENT_TYPE_PROTOBUF,
     items: int = 1,
     received: float = 1.0,
+    urgent: bool = False,
 ) -> Message:
     """One accepted body."""
-    return Message(signal=signal, kind=kind, body=body, items=items, received=received)
+    return Message(
+        signal=signal, kind=kind, body=body, items=items, received=received, urgent=urgent
+    )
 
 
 def filled(*messages: Message, batch_bytes: int = 1000, max_bytes: int = 10_000) -> Buffer:
@@ -88,6 +91,67 @@ def test_full_buffer_gives_up_what_failed_before() -> None:
     assert buffer.put(message(b"y" * 900))
     account = buffer.ledger.accounts["traces"]
     assert ({"buffer_full": 7}, 1, 900) == (account.dropped, account.held, buffer.held_bytes)
+
+
+def test_failures_go_first() -> None:
+    """What tells of a failed invocation overtakes all else, and never shares a batch with it."""
+    buffer = filled(
+        message(b"old", received=1),
+        message(b"log", signal="logs", received=2),
+        message(b"failed", received=3, urgent=True),
+        message(b"again", received=4, urgent=True),
+    )
+    assert buffer.has_urgent()
+    assert not buffer.has_urgent({"traces"})
+    assert [b"failedagain", b"old", b"log"] == [taken(buffer).body for _ in range(3)]
+    assert not buffer.has_urgent()
+
+
+def test_failures_that_came_back_stay_first() -> None:
+    """A returned batch of failures is before newer ones, and both before ordinary ones."""
+    buffer = filled(message(b"one", received=2, urgent=True), message(b"old", received=1))
+    first = taken(buffer)
+    buffer.put_back(first)
+    buffer.put(message(b"two", received=3, urgent=True))
+    assert buffer.has_urgent()
+    assert [b"one", b"two", b"old"] == [taken(buffer).body for _ in range(3)]
+
+
+def test_failures_are_given_up_last() -> None:
+    """A failure pushes out what failed before, then what is new, and at last older failures."""
+    buffer = filled(
+        message(b"r" * 300, items=1, received=1),
+        message(b"u" * 300, items=10, urgent=True),
+        max_bytes=1000,
+    )
+    urgent, returned = taken(buffer), taken(buffer)
+    buffer.put_back(urgent)
+    buffer.put_back(returned)
+    buffer.put(message(b"n" * 300, items=100))
+    dropped = buffer.ledger.accounts["traces"].dropped
+    counts = []
+    for _ in range(3):
+        assert buffer.put(message(b"f" * 300, items=0, urgent=True))
+        counts.append(dropped["buffer_full"])
+    assert [1, 101, 111] == counts
+
+
+def test_ordinary_bodies_do_not_push_out_failures() -> None:
+    """A body of a good invocation is refused while only failures are held."""
+    buffer = filled(message(b"u" * 900, urgent=True), max_bytes=1000)
+    buffer.put_back(taken(buffer))
+    assert not buffer.put(message(b"y" * 900))
+    assert buffer.put(message(b"y" * 900, urgent=True))
+
+
+def test_old_returned_batches_expire() -> None:
+    """What was tried, came back and is too old is dropped; what was never tried is not."""
+    buffer = filled(message(b"tried", items=2, received=1))
+    buffer.put_back(taken(buffer))
+    buffer.put(message(b"fresh", received=2))
+    buffer.expire(3.0)
+    account = buffer.ledger.accounts["traces"]
+    assert ({"too_old": 2}, 1, 5) == (account.dropped, account.held, buffer.held_bytes)
 
 
 def test_batch_under_way_keeps_its_room() -> None:

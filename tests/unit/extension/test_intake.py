@@ -6,8 +6,10 @@ import gzip
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from fake_collector import traces
 from lambdascope.wire.names import MAX_PAYLOAD_BYTES
@@ -301,3 +303,19 @@ def test_hostile_bytes(receiver: Receiver, data: bytes) -> None:
     receiver.run()
     assert 0 == receiver.server.connection_count
     assert all(is_balanced(account) for account in receiver.ledger.accounts.values())
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_failed_invocations_are_urgent(receiver: Receiver, code: int) -> None:
+    """Spans with the status "error" are marked to go first, in protobuf and in JSON."""
+    body = ExportTraceServiceRequest.FromString(BODY)
+    body.resource_spans[0].scope_spans[0].spans[1].status.code = code  # type: ignore[assignment]
+    client = receiver.connect()
+    document = MessageToJson(body, use_integers_for_enums=True, indent=None).encode()
+    for kind, data in (
+        ("application/x-protobuf", body.SerializeToString()),
+        ("application/json", document),
+    ):
+        assert 200 == status(receiver.exchange(client, request(body=data, content_type=kind)))
+        assert (code == 2) == receiver.buffer.has_urgent()
+        assert receiver.buffer.take() is not None
