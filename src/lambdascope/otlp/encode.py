@@ -74,7 +74,7 @@ class TraceEncoder(RequestEncoder):
         Never raises on the values of attributes or on text that UTF-8 cannot hold. A time out of
         range becomes the nearest in range.
         """
-        return self.wrap([self._span(span) for span in spans])
+        return self.wrap([self.span(span) for span in spans])
 
     def attribute_head(self, key: str) -> bytes:
         """Return what an attribute with this key starts with, up to the tag of its value."""
@@ -86,7 +86,8 @@ class TraceEncoder(RequestEncoder):
         self._attributes.write(b"\x4a", attributes, chunks)
         return b"".join(chunks)
 
-    def _span(self, span: Span) -> bytes:
+    def span(self, span: Span) -> bytes:
+        """Return one span encoded, for `wrap`."""
         chunks = _identity(span)
         if span.encoded:
             chunks.append(span.encoded)

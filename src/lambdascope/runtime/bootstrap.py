@@ -208,6 +208,8 @@ class Runtime:
         watch = ImportWatch()
         watch.install()
         watch.when_imported("logging", self._logs.attach)
+        if self._config.record_spans:
+            watch.when_imported("opentelemetry.trace", self._join_opentelemetry)
         self._watch_patchers(watch)
         if self._init.imports is not None:
             self._init.imports.install()
@@ -227,6 +229,14 @@ class Runtime:
             self._termination.interruptible = False
             self._init.part(SPAN_LOAD_HANDLER, started_ns, monotonic_ns())
             watch.settle()
+            if Telemetry.bridge is not None:
+                Telemetry.bridge.settle()
+
+    def _join_opentelemetry(self, _module: ModuleType) -> None:
+        """The function has imported OpenTelemetry's API."""
+        from lambdascope.runtime.otel.bridge import Bridge
+
+        Telemetry.bridge = Bridge(self._config, lambda: self._clock, self._logs.say)
 
     def _pass_snapshot(self, snapshot: Snapshot) -> int:
         """SnapStart: hooks, the snapshot, hooks. The exit status when one of them failed, or 0."""

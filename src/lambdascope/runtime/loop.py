@@ -94,6 +94,8 @@ class Loop:
             outcome, error, status = self._invoke(times)
         finally:
             current_invocation.reset(token)
+            if times.span is not None:
+                self._telemetry.leave(times)
         self._logs.flush()
         if error is not None:
             self._logs.error(error)
@@ -132,11 +134,13 @@ class Loop:
         token = current_invocation.set(times)
         try:
             left_s = (times.deadline_ns - monotonic_ns()) / 1e9
+            self._telemetry.enter(times)
             live = self._live()
             self._termination.allow()
             live.after_response(times, left_s)
         finally:
             self._termination.interruptible = False
+            self._telemetry.leave(times)
             current_invocation.reset(token)
         self._logs.flush()
 

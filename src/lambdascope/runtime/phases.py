@@ -8,7 +8,6 @@ which the first invocation links to; so is the restore of a snapshot.
 
 from __future__ import annotations
 
-import sys
 from os import urandom
 from time import monotonic_ns
 
@@ -18,6 +17,7 @@ from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
 from lambdascope.runtime.healthy_spans import HealthySpans, fits
 from lambdascope.runtime.init_spans import init_spans, late_imports, restore_spans
+from lambdascope.runtime.resource import resource_attributes
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire.names import INIT_ON_DEMAND
 
@@ -134,6 +134,10 @@ class Phases:
                 invocation.invoked_function_arn, times.trigger, is_cold=self._init is not None
             ),
         )
+        if times.span is not None and times.span.real is not None:
+            from lambdascope.runtime.otel.convert import annotate
+
+            annotate(span, times.span.real)
         if error is not None:
             _mark(span, error)
         return span
@@ -244,36 +248,3 @@ def arn_attributes(arn: str, version: str) -> dict[str, object]:
         qualified = [*parts[:7], version] if len(parts) > 7 and version else parts[:8]
         found[names.CLOUD_RESOURCE_ID] = ":".join(qualified)
     return found
-
-
-def resource_attributes(config: RuntimeConfig) -> dict[str, object]:
-    """The resource: FaaS and cloud conventions first, the user's OTEL_* values over them."""
-    version = sys.version_info
-    known: dict[str, object] = {
-        names.CLOUD_PROVIDER: names.CLOUD_PROVIDER_AWS,
-        names.CLOUD_PLATFORM: names.CLOUD_PLATFORM_AWS_LAMBDA,
-        names.CLOUD_REGION: config.region,
-        names.FAAS_NAME: config.function_name,
-        names.FAAS_VERSION: config.function_version,
-        names.FAAS_INSTANCE: config.log_stream_name,
-        names.SERVICE_NAME: config.function_name or "unknown_service",
-        names.SERVICE_INSTANCE_ID: config.log_stream_name,
-        names.PROCESS_RUNTIME_NAME: sys.implementation.name,
-        names.PROCESS_RUNTIME_VERSION: f"{version.major}.{version.minor}.{version.micro}",
-        names.TELEMETRY_SDK_LANGUAGE: names.TELEMETRY_SDK_LANGUAGE_PYTHON,
-        names.TELEMETRY_SDK_NAME: names.TELEMETRY_NAME_LAMBDASCOPE,
-        names.TELEMETRY_SDK_VERSION: __version__,
-        names.TELEMETRY_DISTRO_NAME: names.TELEMETRY_NAME_LAMBDASCOPE,
-        names.TELEMETRY_DISTRO_VERSION: __version__,
-    }
-    memory = config.memory_limit_in_mb
-    if memory and memory.isdigit():
-        known[names.FAAS_MAX_MEMORY] = int(memory) * 1024 * 1024
-    if config.log_group_name:
-        known[names.AWS_LOG_GROUP_NAMES] = [config.log_group_name]
-    if config.log_stream_name:
-        known[names.AWS_LOG_STREAM_NAMES] = [config.log_stream_name]
-    known.update(config.resource_attributes)
-    if config.service_name:
-        known[names.SERVICE_NAME] = config.service_name
-    return {key: value for key, value in known.items() if value}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes
     from lambdascope.runtime.logs import Logs
+    from lambdascope.runtime.otel.bridge import Bridge
+    from lambdascope.runtime.otel.invoke_span import InvokeSpan
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.streaming import ResponseStream
     from lambdascope.runtime.trace_parent import TraceParent
@@ -36,7 +38,8 @@ class InvokeTimes:
     `deadline_ns` is what the wall clock said on receipt; a later step of it changes nothing.
     `entered_ns` and `returned_ns` are the handler's. `stream` is its streamed answer and `after`
     what it wants to be run after the response, if there is any. `trace` is its place in a trace;
-    None without telemetry, or before the event is known.
+    None without telemetry, or before the event is known. `span` is what the function sees of it
+    through OpenTelemetry.
     """
 
     __slots__ = (
@@ -48,6 +51,7 @@ class InvokeTimes:
         "reported_ns",
         "response_size",
         "returned_ns",
+        "span",
         "status_code",
         "stream",
         "trace",
@@ -67,14 +71,18 @@ class InvokeTimes:
         self.after: list[tuple[Callable[..., object], tuple[object, ...]]] | None = None
         self.trigger = FAAS_TRIGGER_OTHER
         self.trace: TraceParent | None = None
+        self.span: InvokeSpan | None = None
 
 
 class Telemetry:
     """Spans of one environment.
 
+    `bridge` is there once the function has imported OpenTelemetry: one for the process.
     `make_phases` is called after the first response, because its modules are not needed before; it
     is None when telemetry is switched off.
     """
+
+    bridge: Bridge | None = None
 
     def __init__(
         self,
@@ -106,8 +114,19 @@ class Telemetry:
 
             times.trigger = trigger_of(event)
             times.trace = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+            self.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
+
+    def enter(self, times: InvokeTimes) -> None:
+        """What runs now in this context is the invocation's."""
+        if self.bridge is not None and times.trace is not None:
+            self.bridge.enter(times)
+
+    def leave(self, times: InvokeTimes) -> None:
+        """It is not any more."""
+        if self.bridge is not None:
+            self.bridge.leave(times)
 
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:
         """It has been reported: make its spans and hand them over."""
@@ -122,6 +141,9 @@ class Telemetry:
         try:
             if self._make_phases is not None:
                 body, count = self._phases().finished(times, error)
+            if self.bridge is not None:
+                self.bridge.flush((times.deadline_ns - monotonic_ns()) / 1e9)
+                body, count = self._with_own(body, count)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
         # Also without spans: the extension waits for the end of the invocation.
@@ -150,6 +172,7 @@ class Telemetry:
                 # The platform ends an invocation at its deadline and not before, unless it fails.
                 kind = "timeout" if monotonic_ns() >= times.deadline_ns else "terminated"
                 body, count = self._phases().cut_short(times, kind, "ended by the platform")
+                body, count = self._with_own(body, count)
                 self._handoff.send(body, times.invocation.request_id, count)
         except Exception as fault:  # noqa: BLE001 - the process ends now in any case
             self._fault(fault)
@@ -163,6 +186,13 @@ class Telemetry:
             assert self._make_phases is not None  # noqa: S101 - the caller asked
             self._made = self._make_phases()
         return self._made
+
+    def _with_own(self, body: bytes, count: int) -> tuple[bytes, int]:
+        """Join the function's own spans: requests may be concatenated (proto3, repeated field)."""
+        if self.bridge is None:
+            return body, count
+        more, spans = self.bridge.take()
+        return body + more, count + spans
 
     def _send(self, times: InvokeTimes, body: bytes, count: int) -> None:
         # Half of what is left: running past the deadline would fail an answered invocation.

@@ -53,6 +53,10 @@ class TraceParent:
         if not self.trace_id:
             self.trace_id = ids[16:]
 
+    def hex_ids(self) -> tuple[str, str]:
+        """Trace id and the invoke span's id, as logs and headers write them."""
+        return self.trace_id.hex(), self.span_id.hex()
+
     def _use(self, header: TraceHeader, *, may_be_parent: bool) -> None:
         hex_id = header.trace_id
         self.xray_trace_id = f"1-{hex_id[:8]}-{hex_id[8:]}"

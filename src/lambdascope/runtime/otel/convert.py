@@ -1,0 +1,87 @@
+"""A span of the SDK as a record that our encoder takes. Loaded with the SDK's bridge.
+
+Only what `ReadableSpan` offers publicly is read, so that older and newer SDKs fit.
+"""
+
+from __future__ import annotations
+
+from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.otlp.names import FLAG_HAS_IS_REMOTE, FLAG_IS_REMOTE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Event as SdkEvent
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Link as SdkLink
+    from opentelemetry.trace import SpanContext
+
+
+def span_of(span: ReadableSpan) -> Span:
+    """The whole span. It has a context; a span that is open has no end."""
+    context, parent = span.context, span.parent
+    assert context is not None  # noqa: S101 - the caller has looked
+    return Span(
+        name=span.name,
+        trace_id=context.trace_id.to_bytes(16, "big"),
+        span_id=context.span_id.to_bytes(8, "big"),
+        parent_span_id=b"" if parent is None else parent.span_id.to_bytes(8, "big"),
+        # The API counts its kinds from 0, the protocol from 1.
+        kind=span.kind.value + 1,
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        attributes=dict(span.attributes or ()),
+        events=[event_of(event) for event in span.events] if span.events else [],
+        links=[link_of(link) for link in span.links] if span.links else [],
+        status_code=span.status.status_code.value,
+        status_message=span.status.description or "",
+        flags=_flags(context, parent),
+        trace_state=context.trace_state.to_header() if context.trace_state else "",
+        dropped_attributes=span.dropped_attributes,
+        dropped_events=span.dropped_events,
+        dropped_links=span.dropped_links,
+    )
+
+
+def annotate(span: Span, real: object) -> None:
+    """Add what the function wrote to its invoke span: attributes, events, links, status, name."""
+    if not hasattr(real, "attributes"):
+        return  # there is no SDK
+    written = span_of(real)  # type: ignore[arg-type]  # a span of the SDK
+    span.name = written.name
+    span.attributes |= written.attributes
+    span.events += written.events
+    span.links += written.links
+    span.status_code, span.status_message = written.status_code, written.status_message
+    span.dropped_attributes += written.dropped_attributes
+    span.dropped_events += written.dropped_events
+    span.dropped_links += written.dropped_links
+
+
+def event_of(event: SdkEvent) -> Event:
+    """An event of a span."""
+    attributes = event.attributes
+    return Event(
+        name=event.name,
+        time_ns=event.timestamp,
+        attributes=dict(attributes or ()),
+        dropped_attributes=getattr(attributes, "dropped", 0),
+    )
+
+
+def link_of(link: SdkLink) -> Link:
+    """A link of a span."""
+    attributes, context = link.attributes, link.context
+    return Link(
+        trace_id=context.trace_id.to_bytes(16, "big"),
+        span_id=context.span_id.to_bytes(8, "big"),
+        trace_state=context.trace_state.to_header() if context.trace_state else "",
+        attributes=dict(attributes or ()),
+        flags=_flags(context, context),
+        dropped_attributes=getattr(attributes, "dropped", 0),
+    )
+
+
+def _flags(context: SpanContext, related: SpanContext | None) -> int:
+    """The W3C flags of a context, and whether the one that it is related to is remote."""
+    flags = int(context.trace_flags) | FLAG_HAS_IS_REMOTE
+    return flags | FLAG_IS_REMOTE if related is not None and related.is_remote else flags

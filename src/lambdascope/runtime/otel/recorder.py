@@ -1,0 +1,78 @@
+"""Takes the function's spans as they end, encoded, for the handoff after the response.
+
+Loaded with the SDK's bridge. Called by the SDK as a span processor, in whatever thread a span
+starts or ends.
+"""
+
+from __future__ import annotations
+
+from lambdascope.otlp.encode import TraceEncoder
+from lambdascope.runtime.otel.convert import span_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+_MAX_HELD = 10_000
+
+
+class SpanRecorder:
+    """A span processor without threads, timers or exporter."""
+
+    def __init__(self, resource: Mapping[str, object]) -> None:
+        self._resource = resource
+        self._encoders: dict[InstrumentationScope | None, TraceEncoder] = {}
+        self._ended: list[tuple[TraceEncoder, bytes]] = []
+        self.dropped = 0
+
+    def on_start(self, span: object, parent_context: object = None) -> None:
+        """A span begins."""
+
+    def _on_ending(self, span: object) -> None:
+        """A span is about to end."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """A span has ended: keep it, if it is sampled."""
+        context = span.context
+        if context is None or not context.trace_flags.sampled:
+            return
+        if len(self._ended) >= _MAX_HELD:
+            self.dropped += 1
+            return
+        encoder = self._encoder(span.instrumentation_scope)
+        self._ended.append((encoder, encoder.span(span_of(span))))
+
+    def take(self) -> tuple[bytes, int]:
+        """What has ended since the last call as an OTLP body, and the number of spans."""
+        count = len(self._ended)
+        if not count:
+            return b"", 0
+        # Another thread may append meanwhile.
+        ended = self._ended[:count]
+        del self._ended[:count]
+        by_scope: dict[TraceEncoder, list[bytes]] = {}
+        for encoder, encoded in ended:
+            by_scope.setdefault(encoder, []).append(encoded)
+        # Requests may be joined end to end: their only field is a repeated one.
+        return b"".join(e.wrap(spans) for e, spans in by_scope.items()), count
+
+    def shutdown(self) -> None:
+        """Nothing is held beyond an invocation."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Nothing is sent before the response; what has ended is handed over after it."""
+        return True
+
+    def _encoder(self, scope: InstrumentationScope | None) -> TraceEncoder:
+        encoder = self._encoders.get(scope)
+        if encoder is None:
+            encoder = self._encoders[scope] = TraceEncoder(
+                resource=self._resource,
+                scope_name=scope.name if scope is not None else "",
+                scope_version=(scope.version if scope is not None else None) or "",
+                schema_url=(scope.schema_url if scope is not None else None) or "",
+            )
+        return encoder
