@@ -188,6 +188,10 @@ INIT_MANAGED_INSTANCES = "lambda-managed-instances"
 ENV_HANDOFF_FILE = "LAMBDASCOPE_HANDOFF_FILE"
 ENV_OTLP_PORT = "LAMBDASCOPE_OTLP_PORT"
 ENV_HOLD_BUDGET = "LAMBDASCOPE_HOLD_BUDGET_MS"
+# How the extension times its exports, what it promises about holds, and how long it keeps things.
+ENV_FLUSH = "LAMBDASCOPE_FLUSH"
+ENV_HOLD_P99 = "LAMBDASCOPE_HOLD_P99_MS"
+ENV_QUEUE_AGE = "LAMBDASCOPE_QUEUE_AGE_S"
 # What the extension makes of the platform's own records, and which log lines it forwards.
 ENV_PLATFORM = "LAMBDASCOPE_PLATFORM"
 ENV_LOGS = "LAMBDASCOPE_LOGS"
