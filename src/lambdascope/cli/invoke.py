@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lambdascope.cli.arguments import Options
+    from lambdascope.cli.rows import Row
     from lambdascope.emulator.environment import ExecutionEnvironment
     from lambdascope.emulator.records import InvocationRecord
     from lambdascope.otlp.model import Span
@@ -152,8 +153,7 @@ class _View:
     def _whole(
         self, record: InvocationRecord, spans: Sequence[Span], position: int, count: int
     ) -> None:
-        handler = self._function.config.handler
-        rows = rows_of(record, spans, handler=handler)
+        rows = self._rows(record, spans)
         if not self._quiet:
             self._line("")
             if count > 1:
@@ -176,8 +176,12 @@ class _View:
             style = "red" if failed else ""
             self._line(self._terminal.paint(style, short_line(record, position)))
         elif failed:
-            rows = rows_of(record, spans, handler=self._function.config.handler)
+            rows = self._rows(record, spans)
             self.say(outcome(record, rows, self._function) or record.status)
+
+    def _rows(self, record: InvocationRecord, spans: Sequence[Span]) -> list[Row]:
+        config = self._function.config
+        return rows_of(record, spans, handler=config.handler, snap_start=config.snap_start)
 
     def _hints(self, found: Sequence[InvocationRecord]) -> list[str]:
         """Each hint once, however many invocations it explains."""

@@ -70,6 +70,8 @@ def outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -
             f"try --memory {min(config.memory_mb * _TWICE, 10_240)}"
         )
     where = "init failed" if record.status == records.INIT_ERROR else "the environment failed"
+    if record.not_restored:
+        where = "restore failed"
     return f"{where}: {kind}: {message}" if message else f"{where}: {kind}"
 
 

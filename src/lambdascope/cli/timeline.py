@@ -27,12 +27,14 @@ MAX_SPAN_IMPORTS = 3
 MAX_DEPTH = 8
 
 
-def rows_of(record: InvocationRecord, spans: Sequence[Span], *, handler: str) -> list[Row]:
-    """The tree of one invocation, top to bottom."""
+def rows_of(
+    record: InvocationRecord, spans: Sequence[Span], *, handler: str, snap_start: bool = False
+) -> list[Row]:
+    """The tree of one invocation, top to bottom. With `snap_start` init was for a snapshot."""
     own_package = handler.replace("/", ".").partition(".")[0]
     tree = SpanTree(spans, own_package=own_package)
     return [
-        *_init_rows(record, tree),
+        *_init_rows(record, tree, snap_start=snap_start),
         *_restore_rows(record, tree),
         *_invoke_rows(record, tree, handler),
         *_after_rows(record),
@@ -53,10 +55,10 @@ def _named(record: InvocationRecord, name: str) -> list[Phase]:
 # --- init --------------------------------------------------------------------------------------
 
 
-def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
+def _init_rows(record: InvocationRecord, tree: SpanTree, *, snap_start: bool) -> list[Row]:
     rows: list[Row] = []
     for phase in _named(record, "init"):
-        rows.append(_init_row(record, phase))
+        rows.append(_init_row(record, phase, snap_start=snap_start))
         inner = [p for p in record.phases if p is not phase and _within(p, phase)]
         rows += [_extension_row(phase, part) for part in inner if part.name == "extension init"]
         runtime = next((part for part in inner if part.name == "runtime init"), None)
@@ -64,8 +66,8 @@ def _init_rows(record: InvocationRecord, tree: SpanTree) -> list[Row]:
     return rows
 
 
-def _init_row(record: InvocationRecord, phase: Phase) -> Row:
-    if _named(record, "snapshot"):
+def _init_row(record: InvocationRecord, phase: Phase, *, snap_start: bool) -> Row:
+    if snap_start:
         return phase_row(INIT, phase, "for the snapshot", depth=0)
     again = _is_inside_invocation(record, phase)
     note = "" if again else f"limit {INIT_TIMEOUT_MS // 1000} s"

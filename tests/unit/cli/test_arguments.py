@@ -46,6 +46,13 @@ def test_everything_given_arrives():
     assert expected == found
 
 
+def test_snap_start():
+    """Both commands take it, with the pause or without."""
+    assert Options(command="serve", snap_start=True) == parse(["serve", "--snap-start"])
+    expected = Options(command="invoke", snap_start=True, snapshot_pause_s=0.0)
+    assert expected == parse(["invoke", "--snap-start", "--snapshot-pause", "0"])
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
@@ -62,6 +69,10 @@ def test_everything_given_arrives():
         (["invoke", "--env", ""], "is not NAME=VALUE"),
         (["invoke", "--wings"], "--wings"),
         (["serve", "--port", "70000"], "port from 0 to 65535"),
+        (["invoke", "--snap-start", "--snapshot-pause", "-1"], "seconds from 0 to 86400"),
+        (["invoke", "--snap-start", "--snapshot-pause", "nan"], "seconds from 0 to 86400"),
+        (["invoke", "--snapshot-pause", "1"], "is for --snap-start"),
+        (["serve", "--snap-start", "--concurrency", "2"], "exclude each other"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line_and_exit_code_3(capsys, argv, expected):

@@ -165,6 +165,29 @@ def test_an_init_inside_the_invocation_is_named_so():
     ]
 
 
+def test_snap_start_shows_the_snapshot_and_the_restore():
+    """Init and restore have their own spans below them, although these have the same attributes."""
+    make = stories.SpanMaker()
+    about = {names.LAMBDASCOPE_INIT_TYPE: "snap-start"}
+    init = make("init f", 0, 100, attributes=about)
+    make("load handler", 10, 90, init)
+    restore = make("restore f", 300, 330, attributes=about)
+    make("after restore app.connect", 301, 329, restore)
+    record, _ = stories.warm()
+    begin = [("init", 0, 100), ("runtime init", 1, 100), ("snapshot", 100, 300)]
+    record.phases = [stories.phase(*part) for part in (*begin, ("restore", 300, 330))]
+    rows = rows_of(record, make.spans, handler="h", snap_start=True)
+
+    assert [
+        ("INIT", 0, "for the snapshot", ""),
+        ("INIT", 1, "runtime", ""),
+        ("INIT", 2, "load handler", ""),
+        ("RESTORE", 0, "snapshot", "all processes stopped"),
+        ("RESTORE", 1, "restore", "limit 10 s"),
+        ("RESTORE", 2, "after restore app.connect", ""),
+    ] == [(row.phase, row.depth, row.label, row.note) for row in rows[:6]]
+
+
 def test_a_span_that_failed_shows_its_error_type():
     """An error is red and named, wherever in the tree it is."""
     record, spans = stories.warm()

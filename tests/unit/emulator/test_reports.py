@@ -53,6 +53,10 @@ WARM = (
     [
         ({}, ""),
         ({"init_duration_ms": 131.047}, "\tInit Duration: 131.05 ms"),
+        (
+            {"restore_duration_ms": 500.795, "billed_restore_duration_ms": 53},
+            "\tRestore Duration: 500.80 ms\tBilled Restore Duration: 53 ms",
+        ),
         ({"status": records.FUNCTION_ERROR}, ""),
         ({"status": records.TIMED_OUT, "error_type": "Sandbox.Timedout"}, "\tStatus: timeout"),
         (
@@ -81,6 +85,20 @@ def test_a_failed_init_is_reported() -> None:
     assert f"{expected}\tError Type: Runtime.ExitError" == line
     line = reports.init_report_line(180000.4, "invoke", answers.timed_out(180_000))
     assert "INIT_REPORT Init Duration: 180000.40 ms\tPhase: invoke\tStatus: timeout" == line
+
+
+def test_a_snapshot_is_reported() -> None:
+    """Init has its line also when it went well; a restore has two, and a status if it failed."""
+    line = reports.init_report_line(206.719, "init", None)
+    assert "INIT_REPORT Init Duration: 206.72 ms\tPhase: init" == line
+    expected = "RESTORE_START Runtime Version: v\tRuntime Version ARN: INIT"
+    assert expected == reports.restore_start_line("v", "INIT")
+    expected = "RESTORE_REPORT Restore Duration: 1.50 ms"
+    assert expected == reports.restore_report_line(1.5, None)
+    failed = reports.restore_report_line(1.5, answers.runtime_exit(1))
+    assert f"{expected}\tStatus: error\tError Type: Runtime.ExitError" == failed
+    late = reports.restore_report_line(1.5, answers.restore_timed_out(10_000))
+    assert f"{expected}\tStatus: timeout" == late
 
 
 def test_what_stands_between_start_and_end() -> None:

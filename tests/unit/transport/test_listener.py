@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import http.client
+import select
 import socket
 import threading
 import time
@@ -37,6 +38,32 @@ def test_with_the_client_of_the_standard_library(serve: Serve) -> None:
         assert (response.status, response.read()) == (200, b"POST /x hello")
         assert not response.will_close
     client.close()
+
+
+def test_idle_connections_are_dropped(serve: Serve) -> None:
+    """Only those that are between two requests; the others go on, and new ones are served."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def handle(exchange: Exchange) -> None:
+        if exchange.method == "POST":
+            inside.set()
+            assert go_on.wait(PATIENCE_S)
+        echo(exchange)
+
+    listener = serve(handle)
+    with Raw(listener) as idle, Raw(listener) as unused, Raw(listener) as busy:
+        assert 1 == len(idle.send(GET).read(1))
+        busy.send(post(b"x"))
+        assert inside.wait(PATIENCE_S)
+        # The server may be about to notice that it has answered.
+        while not select.select([idle.sock], [], [], 0.01)[0]:
+            listener.close_idle()
+        assert [] == idle.read()
+        assert [] == unused.read()
+        go_on.set()
+        assert [b"POST / x", b"GET /a "] == [a.body for a in busy.read(1) + busy.send(GET).read(1)]
+    with Raw(listener) as client:
+        assert 1 == len(client.send(GET).read(1))
 
 
 def test_many_connections_at_once(serve: Serve) -> None:
