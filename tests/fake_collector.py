@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from lambdascope.transport.listener import Listener
 from lambdascope.wire import names
@@ -167,12 +168,14 @@ class FakeCollector:
         return True
 
 
-def traces(*span_names: str, padding: int = 0) -> bytes:
+def traces(*span_names: str, padding: int = 0, error: bool = False) -> bytes:
     """An ExportTraceServiceRequest with spans of these names, made by the official encoder."""
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
     for name in span_names:
         span = scope.spans.add(name=name, trace_id=b"t" * 16, span_id=b"s" * 8)
+        if error:
+            span.status.code = Status.STATUS_CODE_ERROR
         if padding:
             span.attributes.add(key="padding").value.string_value = "x" * padding
     return request.SerializeToString()

@@ -23,6 +23,7 @@ from lambdascope_extension.config import environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.export_config import read_export_config
 from lambdascope_extension.exporter import Exporter
+from lambdascope_extension.flush_settings import read_flush_settings
 from lambdascope_extension.flusher import Flusher
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.ledger import Ledger
@@ -52,8 +53,10 @@ class Parts:
         self, client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool
     ) -> None:
         own_port = 0 if listener is None else listener.getsockname()[1]
-        config = read_export_config(environment(), own_port=own_port)
-        for problem in config.problems:
+        environ = environment()
+        config = read_export_config(environ, own_port=own_port)
+        settings, problems = read_flush_settings(environ, config.hold_s)
+        for problem in config.problems + problems:
             say(problem)
         self.client = client
         self.reactor = Reactor()
@@ -64,7 +67,7 @@ class Parts:
             self.buffer, self.ends, token=token, drop_reasons=config.reasons, say=say
         )
         self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        flusher = Flusher(self.buffer, Exporter(wake_in), config, say)
+        flusher = Flusher(self.buffer, Exporter(wake_in), config, say, settings)
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
             client=client,

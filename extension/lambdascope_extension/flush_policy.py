@@ -1,16 +1,21 @@
 """When to export, and how long that may hold the execution environment: a pure decision.
 
 The lifecycle asks at four moments and obeys. A hold after an invocation is billed and keeps the
-environment from the next one; what waits may be frozen for long. So the first invocations and rare
-ones flush at their end, busy environments now and then beside a handler, and a collector that
-failed is asked again only after a pause, for a short time. Nothing here reads a clock.
+environment from the next one; what waits may be frozen for long. So in the adaptive mode the first
+invocations and rare ones flush at their end, busy environments now and then beside a handler, and a
+collector that failed is asked again only after a pause, for a short time. The other modes do what
+the user says. Nothing here reads a clock.
 """
 
 from __future__ import annotations
 
+from lambdascope_extension import flush_settings
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from lambdascope_extension.flush_settings import FlushSettings
 
 # Moments.
 AT_INVOKE = "invoke"  # an invocation begins
@@ -25,15 +30,24 @@ SHUTDOWN = "shutdown"  # export everything now
 
 WARM_UP_INVOCATIONS = 5
 RARE_GAP_S = 30.0
-INTERVAL_S = 5.0
+INTERVAL_S = flush_settings.DEFAULT_INTERVAL_S
 MAX_AGE_S = 10.0
 MAX_PENDING_BYTES = 262_144
+# The promise about holds is kept as long as invocations come this close to each other, and until
+# data is so old or so much that a hold is the lesser evil.
+BUSY_GAP_S = 1.0
+STALE_S = 120.0
+MUCH_PENDING_BYTES = 8 * MAX_PENDING_BYTES
+# Of an invocation that has run for a while and may not come to its own end.
+LONG_RUN_S = 1.0
+PRE_TIMEOUT_S = 0.3
 RESERVE_S = 0.2
 SHUTDOWN_RESERVE_S = 0.15
 LEAST_HOLD_S = 0.03
 LEAST_PROBE_S = 0.05
 _GAPS = 5
 _MAX_HALVINGS = 10
+_LONG_S = 86_400.0
 
 
 class State:
@@ -42,17 +56,21 @@ class State:
     `deadline` is None where there is none (background mode). `pending_bytes` and `oldest` (0 when
     nothing is pending) are of the signals whose collector may be asked now; `failures` and
     `latency` (None: never succeeded) are theirs. `ends_are_known` is False when nobody tells when
-    this invocation is over.
+    this invocation is over, `has_failures` True when something of a failed invocation waits.
+    `allowance` and `least_duration` are the HoldMeter's.
     """
 
     __slots__ = (
+        "allowance",
         "arrivals",
         "deadline",
         "ends_are_known",
         "failures",
+        "has_failures",
         "invocations",
         "last_flush",
         "latency",
+        "least_duration",
         "now",
         "oldest",
         "pending_bytes",
@@ -78,6 +96,9 @@ class State:
         self.failures = 0
         self.latency: float | None = None
         self.ends_are_known = True
+        self.has_failures = False
+        self.allowance = 1.0
+        self.least_duration = 0.0
 
 
 class Decision:
@@ -100,30 +121,26 @@ class Decision:
         return f"Decision({self.action!r}, {self.budget_s:.3f})"
 
 
-def decide(moment: str, state: State, hold_s: float) -> Decision:
-    """What to do at `moment`. `hold_s` is the longest hold that the user allows."""
+def decide(moment: str, state: State, settings: FlushSettings) -> Decision:
+    """What to do at `moment`."""
     if moment == AT_SHUTDOWN:
         return Decision(SHUTDOWN, max(0.0, _left(state, SHUTDOWN_RESERVE_S)))
     left = _left(state, RESERVE_S)
     if not state.oldest or left <= 0:
         return Decision(DEFER)
     if moment == AT_END:
-        if state.failures or flushes_at_end(state.invocations, state.arrivals):
-            return Decision(END, min(left, hold_for_end(state.failures, hold_s)))
+        if _holds_at_end(state, settings):
+            return Decision(END, min(left, hold_for_end(state.failures, settings.hold_s)))
         return Decision(DEFER)
-    if moment == RUNNING:
-        due = _is_due(state) if state.deadline is None else state.pending_bytes >= MAX_PENDING_BYTES
-    elif state.failures:
-        due = True
-    elif flushes_at_end(state.invocations, state.arrivals):
-        # It will leave with this invocation's own, unless nobody says when that one is over.
-        due = not state.ends_are_known
-    else:
-        due = _is_due(state)
-    return Decision(PARALLEL, min(left, _hold_for_rest(state, hold_s))) if due else Decision(DEFER)
+    due = _is_due_running(state, settings) if moment == RUNNING else _is_due(state, settings)
+    return (
+        Decision(PARALLEL, min(left, _hold_for_rest(state, settings))) if due else Decision(DEFER)
+    )
 
 
-def is_quiet(now: float, last_flush: float | None, pending_bytes: int) -> bool:
+def is_quiet(
+    now: float, last_flush: float | None, pending_bytes: int, interval_s: float = INTERVAL_S
+) -> bool:
     """Whether nothing is due beside a handler, seen from two numbers that are always at hand.
 
     For an environment where nothing fails and the end of an invocation is known: then `decide`
@@ -131,22 +148,30 @@ def is_quiet(now: float, last_flush: float | None, pending_bytes: int) -> bool:
     """
     return (
         last_flush is not None
-        and now - last_flush < INTERVAL_S
+        and now - last_flush < min(interval_s, MAX_AGE_S)
         and pending_bytes < MAX_PENDING_BYTES
     )
 
 
-def flushes_at_end(invocations: int, arrivals: Sequence[float]) -> bool:
-    """Whether invocations are so few or so rare that each is flushed at its end.
+def flushes_at_end(mode: str, invocations: int, arrivals: Sequence[float]) -> bool:
+    """Whether each invocation is flushed at its end; if adaptive, while they are few or rare.
 
     `invocations` counts the current one; `arrivals` are the times of the last few, in order.
     """
-    if invocations <= WARM_UP_INVOCATIONS:
-        return True
+    if mode != flush_settings.ADAPTIVE:
+        return mode == flush_settings.END
+    return invocations <= WARM_UP_INVOCATIONS or mean_gap(arrivals) >= RARE_GAP_S
+
+
+def is_busy(invocations: int, arrivals: Sequence[float]) -> bool:
+    """Whether the promise about holds is about this invocation."""
+    return invocations > WARM_UP_INVOCATIONS and mean_gap(arrivals) < BUSY_GAP_S
+
+
+def mean_gap(arrivals: Sequence[float]) -> float:
+    """Seconds from one invocation to the next, of the last few; a day when there was only one."""
     recent = arrivals[-_GAPS - 1 :]
-    if len(recent) < 2:
-        return True
-    return (recent[-1] - recent[0]) / (len(recent) - 1) >= RARE_GAP_S
+    return (recent[-1] - recent[0]) / (len(recent) - 1) if len(recent) > 1 else _LONG_S
 
 
 def hold_for_end(failures: int, hold_s: float) -> float:
@@ -154,23 +179,90 @@ def hold_for_end(failures: int, hold_s: float) -> float:
     return max(min(LEAST_PROBE_S, hold_s), hold_s / (1 << min(failures, _MAX_HALVINGS)))
 
 
-def _hold_for_rest(state: State, hold_s: float) -> float:
+def wake_at(oldest: float, deadline: float, latency: float | None) -> float:
+    """When something in a running invocation becomes due by time alone."""
+    return min(oldest + MAX_AGE_S, deadline - RESERVE_S - _pre_timeout(latency))
+
+
+def _holds_at_end(state: State, settings: FlushSettings) -> bool:
+    if settings.mode == flush_settings.PERIODIC:
+        return _interval_is_over(state, settings.interval_s)
+    if settings.mode == flush_settings.CONTINUOUS:
+        return False
+    if flushes_at_end(settings.mode, state.invocations, state.arrivals) or state.failures:
+        return True
+    return state.has_failures and (
+        state.allowance >= 1 or not is_busy(state.invocations, state.arrivals)
+    )
+
+
+def _is_due(state: State, settings: FlushSettings) -> bool:
+    """Whether to begin an export with an invocation."""
+    if settings.mode == flush_settings.CONTINUOUS:
+        return _interval_is_over(state, settings.interval_s)
+    if settings.mode == flush_settings.PERIODIC:
+        return not state.ends_are_known and _interval_is_over(state, settings.interval_s)
+    if flushes_at_end(settings.mode, state.invocations, state.arrivals):
+        # It will leave with this invocation's own, unless nobody says when that one is over.
+        return not state.ends_are_known or bool(state.failures)
+    if state.failures:
+        return True
+    return _is_due_by_time(state, settings) and _may_hold(state)
+
+
+def _is_due_running(state: State, settings: FlushSettings) -> bool:
+    """Whether to begin an export in the middle of an invocation, or in the background mode."""
+    if state.deadline is None:
+        return _is_due_by_time(state, settings)
+    if settings.mode == flush_settings.CONTINUOUS and _interval_is_over(state, settings.interval_s):
+        return True
+    running_s = state.now - state.arrivals[-1] if state.arrivals else 0.0
+    if running_s >= LONG_RUN_S:
+        due_at = wake_at(state.oldest, state.deadline, state.latency)
+        return state.pending_bytes >= MAX_PENDING_BYTES or state.now >= due_at
+    return state.pending_bytes >= MAX_PENDING_BYTES and _may_hold(state)
+
+
+def _may_hold(state: State) -> bool:
+    """Whether the promise allows an export that the handler may not outlast."""
+    if not is_busy(state.invocations, state.arrivals) or not state.ends_are_known:
+        return True
+    if state.allowance >= 1:
+        return True
+    if state.pending_bytes >= MUCH_PENDING_BYTES or state.now - state.oldest >= STALE_S:
+        return True
+    latency = state.latency
+    return latency is not None and state.allowance > -1 and state.least_duration >= 1.5 * latency
+
+
+def _hold_for_rest(state: State, settings: FlushSettings) -> float:
     """The hold for what is left of an export that began beside the handler."""
+    if settings.mode == flush_settings.CONTINUOUS:
+        return min(settings.hold_s, LEAST_HOLD_S)
     if state.failures or state.latency is None or not state.ends_are_known:
         # Where the end is not known the handler may well run on: do not cut it short.
-        return hold_for_end(state.failures, hold_s)
-    return min(hold_s, max(LEAST_HOLD_S, 2 * state.latency))
+        return hold_for_end(state.failures, settings.hold_s)
+    return min(settings.hold_s, max(LEAST_HOLD_S, 2 * state.latency))
 
 
-def _is_due(state: State) -> bool:
+def _is_due_by_time(state: State, settings: FlushSettings) -> bool:
     return (
-        state.pending_bytes >= MAX_PENDING_BYTES
+        state.has_failures
+        or state.pending_bytes >= MAX_PENDING_BYTES
         or state.now - state.oldest >= MAX_AGE_S
-        or state.now - (state.oldest if state.last_flush is None else state.last_flush)
-        >= INTERVAL_S
+        or _interval_is_over(state, settings.interval_s)
     )
+
+
+def _interval_is_over(state: State, interval_s: float) -> bool:
+    since = state.oldest if state.last_flush is None else state.last_flush
+    return state.now - since >= interval_s
+
+
+def _pre_timeout(latency: float | None) -> float:
+    return max(PRE_TIMEOUT_S, 1.5 * (latency or 0.0))
 
 
 def _left(state: State, reserve_s: float) -> float:
     """Seconds until the deadline's reserve; a day where there is no deadline."""
-    return 86_400.0 if state.deadline is None else state.deadline - reserve_s - state.now
+    return _LONG_S if state.deadline is None else state.deadline - reserve_s - state.now

@@ -10,7 +10,9 @@ from __future__ import annotations
 from lambdascope_extension import flush_policy as policy
 from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, Exporter, Job
 from lambdascope_extension.flush_policy import State, hold_for_end
+from lambdascope_extension.flush_settings import FlushSettings
 from lambdascope_extension.health import Health
+from lambdascope_extension.hold import HoldMeter
 from lambdascope_extension.ledger import SIGNALS
 from lambdascope_extension.reporter import Reporter
 from lambdascope_extension.settlement import Settlement
@@ -27,12 +29,12 @@ if TYPE_CHECKING:
 NO_SENDER = "no_sender"
 _NONE: AbstractSet[str] = frozenset()
 _FOR_EVER = float("inf")
+# What is due and cannot be sent is looked at again, but not all the time.
+_LEAST_WAIT_S = 0.1
 
 
 class Flusher:
-    """`hold_s` is the longest hold that the user allows, `last_flush` when an export ended last,
-    None before the first.
-    """
+    """`last_flush` is when an export ended last, None before the first; `meter` measures holds."""
 
     def __init__(
         self,
@@ -40,8 +42,10 @@ class Flusher:
         exporter: Exporter,
         config: ExportConfig,
         say: Callable[[str], None],
+        settings: FlushSettings | None = None,
     ) -> None:
-        self.hold_s = config.hold_s
+        self.settings = settings or FlushSettings(hold_s=config.hold_s)
+        self.meter = HoldMeter(self.settings.hold_p99_s)
         self.last_flush: float | None = None
         self._buffer = buffer
         self._exporter = exporter
@@ -65,8 +69,12 @@ class Flusher:
 
     def is_quiet(self, now: float) -> bool:
         """Whether the flush policy would find nothing due beside a handler."""
-        return not self._is_failing and policy.is_quiet(
-            now, self.last_flush, self._buffer.held_bytes
+        return (
+            not self._is_failing
+            and policy.is_quiet(
+                now, self.last_flush, self._buffer.held_bytes, self.settings.interval_s
+            )
+            and not self._buffer.has_urgent()
         )
 
     @property
@@ -90,10 +98,25 @@ class Flusher:
         )
         state.last_flush = self.last_flush
         state.latency = self._latency
+        state.has_failures = self._buffer.has_urgent(waiting)
+        state.allowance = self.meter.allowance
+        state.least_duration = self.meter.least_duration
         if self._is_failing:
             asked = self._buffer.waiting_signals() - waiting
             state.failures = min([self._health[signal].outage for signal in asked], default=0)
         return state
+
+    def wake_at(self, now: float, deadline: float) -> float:
+        """When data becomes due in a running invocation by time alone."""
+        if not self._buffer.held_bytes or self._exporter.is_working:
+            return _FOR_EVER
+        _, oldest = self._buffer.pending()
+        if not oldest:
+            return _FOR_EVER
+        due_at = policy.wake_at(oldest, deadline, self._latency)
+        if self._waiting(now) >= (waiting := self._buffer.waiting_signals()):
+            due_at = max(due_at, min(self._health[signal].retry_at for signal in waiting))
+        return max(due_at, now + _LEAST_WAIT_S)
 
     def after_thaw(self) -> None:
         """The environment was probably frozen for long: connections to others are dead by now."""
@@ -104,6 +127,7 @@ class Flusher:
         self._until = until
         self._newest = _FOR_EVER if everything else now
         self._tried.clear()
+        self._buffer.expire(now - self.settings.queue_age_s)
         if everything:
             for health in self._health.values():
                 health.retry_at = 0.0
@@ -157,7 +181,7 @@ class Flusher:
         health = self._health[batch.signal]
         timeout_s = min(destination.timeout_s, self._until - now)
         if health.outage and self._newest != _FOR_EVER:
-            timeout_s = min(timeout_s, hold_for_end(health.outage, self.hold_s))
+            timeout_s = min(timeout_s, hold_for_end(health.outage, self.settings.hold_s))
         self._exporter.start(
             Job(
                 batch,

@@ -17,6 +17,7 @@ from lambdascope.wire.extensions_api import Invoke, Shutdown
 from lambdascope.wire.names import SERVER_ERROR, SHUTDOWN_BUDGET_MS, SHUTDOWN_SPINDOWN
 from lambdascope_extension import flush_policy as policy
 from lambdascope_extension.extensions_client import Refused
+from lambdascope_extension.flush_settings import PERIODIC
 from lambdascope_extension.say import say
 
 TYPE_CHECKING = False
@@ -136,6 +137,8 @@ class Lifecycle:
             until = self._late_until if now < self._late_until else self._until
         elif self.phase == RUNNING:
             until = self._ends.wake_at()
+            if self._deadline is not None:
+                until = min(until, self._flusher.wake_at(now, self._deadline))
         else:
             until = self._until
         for server in self._servers:
@@ -148,6 +151,8 @@ class Lifecycle:
 
     def _ask_next(self) -> None:
         self.phase = NEXT
+        is_busy = policy.is_busy(self._invocations, self._arrivals)
+        self._flusher.meter.on_next(monotonic(), is_busy=is_busy)
         self._deadline = None
         try:
             self._client.ask_next()
@@ -192,6 +197,7 @@ class Lifecycle:
     def _on_invoke(self, event: Invoke) -> None:
         now = monotonic()
         self.phase = RUNNING
+        self._flusher.meter.on_begin(now)
         self._deadline = now + event.deadline_ms / 1000 - time()
         self._invocations += 1
         self._arrivals = [*self._arrivals[1 - _ARRIVALS :], now]
@@ -204,7 +210,7 @@ class Lifecycle:
             event.request_id,
             now,
             self._deadline - policy.RESERVE_S,
-            wanted=policy.flushes_at_end(self._invocations, self._arrivals),
+            wanted=self._flushes_at_end() or self._flusher.settings.mode == PERIODIC,
         )
 
     # --- an invocation -----------------------------------------------------------------------
@@ -213,7 +219,9 @@ class Lifecycle:
         if not self._ends.is_over(now):
             if not self._flusher.resume(now):
                 self._flush_beside(policy.RUNNING, now)
-        elif self._flusher.is_sending:
+            return
+        self._flusher.meter.on_end(now)
+        if self._flusher.is_sending:
             self._hold(now + min(self._rest_s, self._left(now)), is_last=False)
         else:
             self._flush_at_end(now)
@@ -222,17 +230,17 @@ class Lifecycle:
         """Start an export beside the handler, if the policy wants one."""
         if self._flusher.is_sending or self._is_quiet(now):
             return
-        decision = policy.decide(moment, self._state(now), self._flusher.hold_s)
+        decision = policy.decide(moment, self._state(now), self._flusher.settings)
         if decision.action == policy.PARALLEL:
             self._rest_s = decision.budget_s
             self._flusher.begin(now, now + self._left(now))
 
     def _flush_at_end(self, now: float) -> None:
         """The invocation is over and nothing is in flight: hold for an export, or ask for next."""
-        if self._is_quiet(now) and not policy.flushes_at_end(self._invocations, self._arrivals):
+        if self._is_quiet(now) and not self._flushes_at_end():
             self._ask_next()
             return
-        decision = policy.decide(policy.AT_END, self._state(now), self._flusher.hold_s)
+        decision = policy.decide(policy.AT_END, self._state(now), self._flusher.settings)
         if decision.action == policy.END:
             self._hold(now + decision.budget_s, is_last=True)
             self._flusher.begin(now, self._until)
@@ -267,7 +275,7 @@ class Lifecycle:
         now = monotonic()
         self.phase = SHUTDOWN
         self._deadline = now + event.deadline_ms / 1000 - time()
-        decision = policy.decide(policy.AT_SHUTDOWN, self._state(now), self._flusher.hold_s)
+        decision = policy.decide(policy.AT_SHUTDOWN, self._state(now), self._flusher.settings)
         self._until = now + decision.budget_s
         self._late_until = min(self._until, now + _LATE_DATA_S)
         if time() - self._asked_at > _LONG_WAIT_S:
@@ -290,6 +298,10 @@ class Lifecycle:
         are."""
         return self._ends.runtime_is_present or not self._ends.runtime_was_present
 
+    def _flushes_at_end(self) -> bool:
+        mode = self._flusher.settings.mode
+        return policy.flushes_at_end(mode, self._invocations, self._arrivals)
+
     def _left(self, now: float) -> float:
         """Seconds until the reserve of the deadline."""
         return 86_400.0 if self._deadline is None else self._deadline - policy.RESERVE_S - now
@@ -298,7 +310,8 @@ class Lifecycle:
         state = self._flusher.state(now, self._deadline, self._invocations, self._arrivals)
         # For the platform's word, which comes late, only those wait who flush at the end.
         state.ends_are_known = self._ends.runtime_is_present or (
-            self._ends.ends_are_known and policy.flushes_at_end(self._invocations, self._arrivals)
+            self._ends.ends_are_known
+            and (self._flushes_at_end() or self._flusher.settings.mode == PERIODIC)
         )
         return state
 

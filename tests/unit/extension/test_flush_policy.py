@@ -10,8 +10,18 @@ from hypothesis import strategies as st
 
 from lambdascope_extension import flush_policy as policy
 from lambdascope_extension.flush_policy import Decision, State, decide
+from lambdascope_extension.flush_settings import (
+    ADAPTIVE,
+    CONTINUOUS,
+    END,
+    MODES,
+    PERIODIC,
+    FlushSettings,
+)
+from lambdascope_extension.hold import HoldMeter
 
 HOLD_S = 0.5
+SETTINGS = FlushSettings(hold_s=HOLD_S)
 MOMENTS = (policy.AT_INVOKE, policy.RUNNING, policy.AT_END, policy.AT_SHUTDOWN)
 
 
@@ -44,14 +54,14 @@ def state(
 def test_first_invocations_flush_at_their_end(invocations: int) -> None:
     """Each of the first invocations holds next for its own export, however close they come."""
     assert Decision(policy.END, HOLD_S) == decide(
-        policy.AT_END, state(invocations=invocations), HOLD_S
+        policy.AT_END, state(invocations=invocations), SETTINGS
     )
 
 
 def test_busy_environment_defers() -> None:
     """When invocations come close together and nothing is old, nobody waits for an export."""
     assert [Decision(policy.DEFER)] * 3 == [
-        decide(moment, state(), HOLD_S)
+        decide(moment, state(), SETTINGS)
         for moment in (policy.AT_INVOKE, policy.RUNNING, policy.AT_END)
     ]
 
@@ -59,7 +69,7 @@ def test_busy_environment_defers() -> None:
 @pytest.mark.parametrize(("gap_s", "action"), [(29.9, policy.DEFER), (30.0, policy.END)])
 def test_rare_invocations_flush_at_their_end(gap_s: float, action: str) -> None:
     """From a mean gap of 30 s on, the next invocation is too far away to wait for it."""
-    assert action == decide(policy.AT_END, state(gap_s=gap_s), HOLD_S).action
+    assert action == decide(policy.AT_END, state(gap_s=gap_s), SETTINGS).action
 
 
 def test_gap_is_the_mean_of_the_last_five() -> None:
@@ -68,7 +78,7 @@ def test_gap_is_the_mean_of_the_last_five() -> None:
     actions = []
     for count in range(7):
         arrivals = [*after_pause, *(200.0 + index for index in range(1, count + 1))][-8:]
-        flushes = policy.flushes_at_end(50 + count, arrivals)
+        flushes = policy.flushes_at_end(ADAPTIVE, 50 + count, arrivals)
         actions.append(flushes)
     assert [True] * 5 + [False] * 2 == actions
 
@@ -86,70 +96,71 @@ def test_gap_is_the_mean_of_the_last_five() -> None:
 def test_busy_environment_exports_beside_a_handler(due: dict[str, object]) -> None:
     """Size, age or the time since the last export starts one at INVOKE, and not at the end."""
     busy = state(**due)  # type: ignore[arg-type]
-    assert policy.PARALLEL == decide(policy.AT_INVOKE, busy, HOLD_S).action
-    assert policy.DEFER == decide(policy.AT_END, busy, HOLD_S).action
+    assert policy.PARALLEL == decide(policy.AT_INVOKE, busy, SETTINGS).action
+    assert policy.DEFER == decide(policy.AT_END, busy, SETTINGS).action
 
 
 def test_rest_of_a_parallel_export_is_held_as_long_as_it_usually_takes() -> None:
     """The hold is twice the usual latency, within 30 ms and the user's budget."""
     budgets = [
-        decide(policy.AT_INVOKE, state(oldest=980.0, latency=latency), HOLD_S).budget_s
+        decide(policy.AT_INVOKE, state(oldest=980.0, latency=latency), SETTINGS).budget_s
         for latency in (None, 0.001, 0.05, 9.0)
     ]
     assert [HOLD_S, policy.LEAST_HOLD_S, 0.1, HOLD_S] == budgets
     blind = state(oldest=980.0, latency=0.001, ends_are_known=False)
-    assert HOLD_S == decide(policy.AT_INVOKE, blind, HOLD_S).budget_s
+    assert HOLD_S == decide(policy.AT_INVOKE, blind, SETTINGS).budget_s
 
 
 def test_much_data_leaves_while_the_handler_runs() -> None:
     """In a long invocation a full buffer is not kept until the end."""
     full = state(pending_bytes=policy.MAX_PENDING_BYTES, invocations=1)
-    assert policy.PARALLEL == decide(policy.RUNNING, full, HOLD_S).action
+    assert policy.PARALLEL == decide(policy.RUNNING, full, SETTINGS).action
 
 
 def test_early_invocation_waits_for_its_own_data() -> None:
     """What is left over leaves with the end of an early invocation, if that is ever told."""
     early = state(invocations=2)
-    assert policy.DEFER == decide(policy.AT_INVOKE, early, HOLD_S).action
+    assert policy.DEFER == decide(policy.AT_INVOKE, early, SETTINGS).action
     early.ends_are_known = False
-    assert policy.PARALLEL == decide(policy.AT_INVOKE, early, HOLD_S).action
+    assert policy.PARALLEL == decide(policy.AT_INVOKE, early, SETTINGS).action
 
 
 @pytest.mark.parametrize(("failures", "budget_s"), [(1, 0.25), (2, 0.125), (3, 0.0625), (9, 0.05)])
 def test_failed_collector_is_asked_for_ever_shorter_times(failures: int, budget_s: float) -> None:
     """After a failure the next attempt starts beside the handler and holds less each time."""
     failing = state(failures=failures)
-    assert Decision(policy.PARALLEL, budget_s) == decide(policy.AT_INVOKE, failing, HOLD_S)
-    assert Decision(policy.END, budget_s) == decide(policy.AT_END, failing, HOLD_S)
+    assert Decision(policy.PARALLEL, budget_s) == decide(policy.AT_INVOKE, failing, SETTINGS)
+    assert Decision(policy.END, budget_s) == decide(policy.AT_END, failing, SETTINGS)
 
 
 def test_background_mode_exports_by_interval() -> None:
     """Without a deadline, time alone decides."""
     waiting = state(deadline=None, last_flush=996.0)
     due = state(deadline=None, last_flush=995.0)
-    assert policy.DEFER == decide(policy.RUNNING, waiting, HOLD_S).action
-    assert policy.PARALLEL == decide(policy.RUNNING, due, HOLD_S).action
+    assert policy.DEFER == decide(policy.RUNNING, waiting, SETTINGS).action
+    assert policy.PARALLEL == decide(policy.RUNNING, due, SETTINGS).action
 
 
 @pytest.mark.parametrize("moment", MOMENTS[:3])
 def test_nothing_pending_needs_nothing(moment: str) -> None:
     """Without anything to export nothing starts and nothing is held."""
     assert Decision(policy.DEFER) == decide(
-        moment, state(oldest=0.0, pending_bytes=0, invocations=1), HOLD_S
+        moment, state(oldest=0.0, pending_bytes=0, invocations=1), SETTINGS
     )
 
 
 def test_shutdown_takes_what_is_left() -> None:
     """At SHUTDOWN everything until 150 ms before the deadline belongs to the last export."""
-    decision = decide(policy.AT_SHUTDOWN, state(deadline=1002.0, failures=5), HOLD_S)
+    decision = decide(policy.AT_SHUTDOWN, state(deadline=1002.0, failures=5), SETTINGS)
     assert policy.SHUTDOWN == decision.action
     assert decision.budget_s == pytest.approx(1.85)
-    late = decide(policy.AT_SHUTDOWN, state(deadline=1000.1), HOLD_S)
+    late = decide(policy.AT_SHUTDOWN, state(deadline=1000.1), SETTINGS)
     assert Decision(policy.SHUTDOWN, 0.0) == late
 
 
 @given(
     moment=st.sampled_from(MOMENTS[:3]),
+    mode=st.sampled_from(MODES),
     left_s=st.floats(-10, 900),
     hold_s=st.floats(0, 5),
     pending_bytes=st.integers(0, 10_000_000),
@@ -158,15 +169,17 @@ def test_shutdown_takes_what_is_left() -> None:
     gap_s=st.floats(0, 10_000),
     failures=st.integers(0, 2000),
     latency=st.none() | st.floats(0, 100),
+    has_failures=st.booleans(),
+    allowance=st.floats(-3, 1),
 )
 def test_no_hold_goes_past_the_deadline(
-    moment: str, left_s: float, hold_s: float, **more: object
+    moment: str, mode: str, left_s: float, hold_s: float, **more: object
 ) -> None:
     """No hold exceeds the user's budget or reaches into the reserve before the deadline."""
     age_s = more.pop("age_s")
     assert isinstance(age_s, float)
     some = state(deadline=1000.0 + left_s, oldest=1000.0 - age_s + 1e-9, **more)  # type: ignore[arg-type]
-    decision = decide(moment, some, hold_s)
+    decision = decide(moment, some, FlushSettings(mode=mode, hold_s=hold_s))
     assert 0 <= decision.budget_s <= hold_s
     assert decision.action == policy.DEFER or decision.budget_s <= left_s - policy.RESERVE_S + 1e-9
 
@@ -190,7 +203,7 @@ def test_steady_traffic() -> None:
                 arrivals=arrivals,
             )
             made.last_flush, made.latency = last_flush, 0.02
-            decision = decide(moment, made, HOLD_S)
+            decision = decide(moment, made, SETTINGS)
             if decision.action != policy.DEFER:
                 actions.append((invocation, decision.action))
                 pending, oldest, last_flush = 0, 0.0, now
@@ -232,4 +245,127 @@ def test_quiet_means_that_nothing_is_due(
     made.last_flush = last_flush
 
     if policy.is_quiet(now, last_flush, pending_bytes):
-        assert policy.DEFER == decide(moment, made, 0.5).action
+        assert policy.DEFER == decide(moment, made, SETTINGS).action
+
+
+def test_end_mode_holds_every_invocation() -> None:
+    """`end`: every invocation is held for its own export, however busy the environment is."""
+    settings = FlushSettings(mode=END)
+    assert policy.END == decide(policy.AT_END, state(), settings).action
+    assert policy.DEFER == decide(policy.AT_INVOKE, state(oldest=990.0), settings).action
+    blind = state(ends_are_known=False)
+    assert policy.PARALLEL == decide(policy.AT_INVOKE, blind, settings).action
+
+
+@pytest.mark.parametrize(("last_flush", "action"), [(990.1, policy.DEFER), (990.0, policy.END)])
+def test_periodic_mode_holds_once_in_an_interval(last_flush: float, action: str) -> None:
+    """`periodic`: at the end of an invocation, when the interval is over."""
+    settings = FlushSettings(mode=PERIODIC)
+    settings.interval_s = 10.0
+    due = state(last_flush=last_flush, invocations=1, oldest=980.0)
+    assert action == decide(policy.AT_END, due, settings).action
+    assert policy.DEFER == decide(policy.AT_INVOKE, due, settings).action
+
+
+@pytest.mark.parametrize(("last_flush", "due"), [(990.1, False), (990.0, True)])
+def test_continuous_mode_never_holds_for_long(last_flush: float, due: bool) -> None:
+    """`continuous`: beside the handler when the interval is over, with a short rest at most."""
+    settings = FlushSettings(mode=CONTINUOUS)
+    settings.interval_s = 10.0
+    some = state(last_flush=last_flush, invocations=1, latency=9.0, failures=1)
+    wanted = Decision(policy.PARALLEL, policy.LEAST_HOLD_S) if due else Decision(policy.DEFER)
+    assert [wanted] * 2 == [
+        decide(moment, some, settings) for moment in (policy.AT_INVOKE, policy.RUNNING)
+    ]
+    assert policy.DEFER == decide(policy.AT_END, some, settings).action
+
+
+def test_failed_invocation_is_not_kept_waiting() -> None:
+    """What tells of a failure leaves at once, as far as the promise about holds allows it."""
+    failed = state(has_failures=True)
+    assert policy.END == decide(policy.AT_END, failed, SETTINGS).action
+    failed.allowance = 0.5
+    assert policy.DEFER == decide(policy.AT_END, failed, SETTINGS).action
+    assert policy.DEFER == decide(policy.AT_INVOKE, failed, SETTINGS).action
+    slow = state(has_failures=True, gap_s=2.0, allowance=0.5)
+    assert policy.END == decide(policy.AT_END, slow, SETTINGS).action
+
+
+@pytest.mark.parametrize(
+    ("more", "action"),
+    [
+        ({}, policy.DEFER),
+        ({"allowance": 1.0}, policy.PARALLEL),
+        ({"oldest": 1000.0 - policy.STALE_S}, policy.PARALLEL),
+        ({"pending_bytes": policy.MUCH_PENDING_BYTES}, policy.PARALLEL),
+        ({"gap_s": 1.1}, policy.PARALLEL),
+        ({"latency": 0.05, "least_duration": 0.08}, policy.PARALLEL),
+        ({"latency": 0.05, "least_duration": 0.07}, policy.DEFER),
+        ({"latency": 0.05, "least_duration": 9.0, "allowance": -1.0}, policy.DEFER),
+    ],
+    ids=["kept", "earned", "stale", "much", "not busy", "long handler", "short", "surprised"],
+)
+def test_promise_about_holds(more: dict[str, object], action: str) -> None:
+    """A busy environment puts an export off until a hold is earned, not needed, or unavoidable."""
+    due = state(**{"oldest": 985.0, "last_flush": 980.0, "allowance": 0.0, **more})  # type: ignore[arg-type]
+    assert action == decide(policy.AT_INVOKE, due, SETTINGS).action
+
+
+@pytest.mark.parametrize(
+    ("running_s", "more", "action"),
+    [
+        (5.0, {"oldest": 994.0}, policy.DEFER),
+        (5.0, {"oldest": 990.0}, policy.PARALLEL),
+        (0.9, {"oldest": 980.0}, policy.DEFER),
+        (5.0, {"deadline": 1000.51}, policy.DEFER),
+        (5.0, {"deadline": 1000.49}, policy.PARALLEL),
+        (5.0, {"deadline": 1001.0, "latency": 0.6}, policy.PARALLEL),
+    ],
+    ids=["fresh", "old", "short", "time left", "nearly over", "slow collector"],
+)
+def test_long_invocation_is_flushed_in_the_middle(
+    running_s: float, more: dict[str, object], action: str
+) -> None:
+    """Data does not wait for the end of an invocation that runs for long or into its time-out."""
+    made = state(**{"deadline": 1600.0, **more})  # type: ignore[arg-type]
+    made.arrivals = [1000.0 - running_s]
+    assert action == decide(policy.RUNNING, made, SETTINGS).action
+
+
+@pytest.mark.parametrize("per_second", [2, 10, 100, 1000])
+@pytest.mark.parametrize("failing", [0.0, 0.005])
+def test_promise_is_kept_through_a_life(per_second: int, failing: float) -> None:
+    """With a collector of 50 ms and short handlers, 99 in 100 invocations are held 2 ms at most."""
+    latency, handler_s, count = 0.05, 0.001, 4000
+    meter = HoldMeter(SETTINGS.hold_p99_s)
+    now, arrivals, last_flush = 1000.0, [], None
+    oldest, pending, failed = 0.0, 0, False
+    for invocation in range(1, count + 1):
+        now += 1 / per_second
+        arrivals = [*arrivals, now][-8:]
+        busy_until = 0.0
+        meter.on_begin(now)
+        for moment in (policy.AT_INVOKE, policy.AT_END):
+            if moment == policy.AT_END:
+                now += handler_s
+                pending, oldest = pending + 600, oldest or now
+                failed = failed or (failing > 0 and invocation % int(1 / failing) == 0)
+                meter.on_end(now)
+            made = State(
+                now=now,
+                deadline=now + 3,
+                pending_bytes=pending,
+                oldest=oldest,
+                invocations=invocation,
+                arrivals=arrivals,
+            )
+            made.last_flush, made.latency, made.has_failures = last_flush, latency, failed
+            made.allowance, made.least_duration = meter.allowance, meter.least_duration
+            if decide(moment, made, SETTINGS).action != policy.DEFER:
+                busy_until = now + latency
+                pending, oldest, failed, last_flush = 0, 0.0, False, now
+        now = max(now, busy_until)
+        meter.on_next(now, is_busy=policy.is_busy(invocation, arrivals))
+    assert meter.quantile_s(0.99) <= SETTINGS.hold_p99_s
+    assert meter.invocations == count
+    assert now - (last_flush or 0.0) <= policy.STALE_S + 5
