@@ -117,11 +117,12 @@ def _add_invocation(record: logging.LogRecord) -> bool:
 
 def install(logs: Logs) -> None:
     """Add the handler to the root logger and set the level that Lambda was configured with."""
+    # Of all formatters, also the function's own, as with AWS's client: UTC whatever TZ says.
+    logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler(logs)
     formatter = (
         JsonFormatter() if logs.json_format else logging.Formatter(_TEXT_FORMAT, _TIME_FORMAT)
     )
-    formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     root = logging.getLogger()
     if logs.level in logging.getLevelNamesMapping():
