@@ -171,3 +171,38 @@ with within(30):
 """)
 
     assert (out, err) == (["leaving"], [])
+
+
+def test_the_first_block_may_be_broken_off() -> None:
+    """Wherever a signal handler raises while all is prepared, the next block is interrupted."""
+    out, err = _run("""
+import collections, signal, threading
+class Alarmed(Exception):
+    pass
+def ring(*_):
+    raise Alarmed
+def first(delay):
+    signal.setitimer(signal.ITIMER_REAL, delay)
+    try:
+        with within(60):
+            spin(60)
+    except Alarmed:
+        pass
+    try:
+        with within(0.02):
+            spin(60)
+    except DeadlineExceeded:
+        names = [thread.name for thread in threading.enumerate()]
+        os._exit(7 if names.count("lambdascope-watchdog") == 1 else 8)
+signal.signal(signal.SIGALRM, ring)
+codes = collections.Counter()
+for number in range(100):
+    child = os.fork()
+    if child == 0:
+        first(0.00005 + 0.0001 * number)
+    codes[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])] += 1
+print(dict(codes))
+""")
+
+    assert err == []
+    assert out == ["{7: 100}"]

@@ -43,9 +43,6 @@ class Alarmed(Exception):
     """Raised by a signal handler of the user."""
 
 
-@pytest.mark.xfail(
-    strict=False, reason="fails in about one run of seven: an interrupt that does not come in time"
-)
 def test_a_signal_handler_may_raise_at_any_moment() -> None:
     """An exception out of a signal handler ends a block like any other, and nothing comes later."""
     inside: list[int] = []
@@ -170,9 +167,6 @@ def test_with_statements_inside_are_left_properly() -> None:
     assert held == 0
 
 
-@pytest.mark.xfail(
-    strict=False, reason="fails in about one run of seven: an interrupt that does not come in time"
-)
 def test_threads_may_be_started_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is just being started is not hit in place of the one that starts it."""
     ignored: list[str] = []

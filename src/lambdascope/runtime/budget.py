@@ -8,7 +8,8 @@ kept from the code behind the block; the order of its statements matters, the co
 
 from __future__ import annotations
 
-from _thread import _local, allocate_lock, get_ident
+from _thread import _local, allocate_lock, get_ident, start_new_thread
+from os import register_at_fork
 from sys import _getframe
 from time import monotonic, sleep
 
@@ -30,6 +31,7 @@ from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from asyncio import Timeout
     from types import CodeType, TracebackType
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.interrupt import Interrupter
 
 _POLL_S = 0.0001
+_LOAD_S = 1.0
 
 
 class _Blocks(_local):
@@ -69,22 +72,38 @@ class _Interrupts:
 
     def __init__(self) -> None:
         self.way: Interrupter | None = None
-        self._finding = allocate_lock()
+        self._forked()
+        register_at_fork(after_in_child=self._forked)
 
     def find(self) -> Interrupter:
-        """Load it, once."""
+        """Load it, once, in a thread of its own.
+
+        Signal handlers run in the main thread and may raise: in an import that would leave files
+        open, and a module half loaded.
+        """
+        while self.way is None:
+            done = allocate_lock()
+            done.acquire()
+            start_new_thread(self._load, (done,))
+            # Then once more: where a signal handler has forked meanwhile, nobody loads it.
+            done.acquire(timeout=_LOAD_S)
+        return self.way
+
+    def _load(self, done: LockType) -> None:
         with self._finding:
-            way = self.way
-            if way is None:
-                way = make_interrupter(_blocks, (Budget.__exit__, Budget._settle))
-                self.way = way
-            return way
+            if self.way is None:
+                self.way = make_interrupter(_blocks, (Budget.__exit__, Budget._settle))
+        done.release()
+
+    def _forked(self) -> None:
+        self._finding = allocate_lock()
 
 
 class Budget(Alarm):
     """The time until a deadline less a reserve, for one block. Made by `budget`."""
 
     __slots__ = (
+        "_caught",
         "_entered",
         "_fired",
         "_known",
@@ -110,6 +129,8 @@ class Budget(Alarm):
         # The interrupt was asked for; and it was raised, or is not needed any more.
         self._fired = False
         self.interrupted = False
+        # It was raised while the block was being left.
+        self._caught = False
         self.outer: Budget | None = None
         self._known = 0
 
@@ -161,18 +182,20 @@ class Budget(Alarm):
                 if exc is None and monotonic() >= self.at:
                     raise self._exceeded()
                 return
-            caught = self._settle()
+            self._settle()
         except BaseException as late:
             if self.claim[0] is LEFT:
                 raise  # it is not ours: of an outer block, or of a signal handler
             self._settle()
             if not isinstance(late, BudgetInterrupt):
+                if self._caught:
+                    self._pass_on()
                 raise
-            caught = True
-        self._end(exc, caught=caught)
+            self._caught = True
+        self._end(exc)
 
-    def _settle(self) -> bool:
-        """Wait until our interrupt was raised or cannot be any more; whether it was in here.
+    def _settle(self) -> None:
+        """Wait until our interrupt was raised or cannot be any more; `_caught` if it was in here.
 
         No lock is waited for: an interrupt that arrives when it is taken would leave it locked.
         """
@@ -182,27 +205,38 @@ class Budget(Alarm):
                 sleep(_POLL_S)
             _look()
         except BudgetInterrupt:
+            self._caught = True
             self._settle()
-            return True
         except BaseException:
             self._settle()  # a signal handler came first
             raise
         if _interrupts.way is not None:
             _interrupts.way.finish(self)
-        return False
 
-    def _end(self, exc: BaseException | None, *, caught: bool) -> None:
+    def _end(self, exc: BaseException | None) -> None:
         """How a block ends that the watchdog has interrupted."""
         interrupted = isinstance(exc, BudgetInterrupt)
-        if self.outer is not None and self.outer.count_rung() > self._known:
-            # An outer block has run out meanwhile. There is one interrupt for both, and it goes on.
-            if interrupted:
-                return
-            if caught:
-                raise BudgetInterrupt
+        if (interrupted or self._caught) and self._pass_on(raised=interrupted):
+            return
         if exc is None or interrupted:
             where = without_ours(exc.__traceback__) if exc is not None else None
             raise self._exceeded().with_traceback(where) from None
+
+    def _pass_on(self, *, raised: bool = False) -> bool:
+        """Whether an outer block has run out meanwhile: one interrupt is for both, and goes on.
+
+        The outer block's own is awaited in here, so that what cleans up does not get a second one.
+        """
+        outer = self.outer
+        if outer is None or outer.count_rung() <= self._known:
+            return False
+        while outer is not None:
+            if outer.claim.get(0) is RUNG:
+                outer._settle()
+            outer = outer.outer
+        if not raised:
+            raise BudgetInterrupt
+        return True
 
     def count_fired(self) -> int:
         """How many of this block and those around it have been interrupted."""

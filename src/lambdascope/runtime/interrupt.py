@@ -32,6 +32,17 @@ if TYPE_CHECKING:
             """It is interrupted now: say so only once."""
 
 
+# Modules that the interpreter calls in the middle of anything.
+_CALLED_BACK = frozenset(("_weakrefset", "weakref"))
+# Modules that hold locks of everybody, or whose work is half done between two instructions.
+_SPARED = _CALLED_BACK | {
+    "_frozen_importlib",
+    "_frozen_importlib_external",
+    "contextlib",
+    "importlib",
+    "logging",
+    "threading",
+}
 # The argument of RESUME for "goes on after an await", where the interpreter does not look.
 _AFTER_AWAIT = 3
 # Frames with these flags can be left in the middle of a block and entered again later.
@@ -137,6 +148,27 @@ def without_ours(tb: TracebackType | None) -> TracebackType | None:
     if rest is None and is_ours(tb.tb_frame.f_code):
         return None
     return type(tb)(rest, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+
+
+def is_spared(frame: FrameType) -> bool:
+    """Whether the frame is of a module that is better not interrupted."""
+    return _package_of(frame) in _SPARED
+
+
+def ignores_exceptions(frame: FrameType | None, last: CodeType | None = None) -> bool:
+    """Whether no exception gets out: of a destructor or of the callback of a weak reference.
+
+    Looks at the frames from this one to that of `last`, or to the outermost.
+    """
+    while frame is not None and frame.f_code is not last:
+        if frame.f_code.co_name == "__del__" or _package_of(frame) in _CALLED_BACK:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def is_ours(code: CodeType) -> bool:

@@ -15,7 +15,12 @@ from time import monotonic
 
 from lambdascope.runtime.code_points import loop_heads, return_point
 from lambdascope.runtime.deadline import BudgetInterrupt
-from lambdascope.runtime.interrupt import Interrupter, is_ours
+from lambdascope.runtime.interrupt import (
+    Interrupter,
+    ignores_exceptions,
+    is_ours,
+    is_spared,
+)
 from lambdascope.runtime.watchdog import LEFT, Alarm, watchdog
 
 TYPE_CHECKING = False
@@ -32,17 +37,6 @@ _TOOLS = (4, 3)
 _NAME = "lambdascope"
 _FIRST_PRESS_S = 0.001
 _LAST_PRESS_S = 0.05
-# Modules that are called by the interpreter in the middle of anything, which ignores exceptions.
-_CALLED_BACK = frozenset(("_weakrefset", "weakref"))
-# Modules that hold locks of everybody, or whose work is half done between two instructions.
-_SPARED = _CALLED_BACK | {
-    "_frozen_importlib",
-    "_frozen_importlib_external",
-    "contextlib",
-    "importlib",
-    "logging",
-    "threading",
-}
 
 
 class Monitoring(Interrupter):
@@ -139,14 +133,10 @@ class Monitoring(Interrupter):
         if offset in self._points.get(code, ()) and self._due.is_due():
             self._raise(sys._getframe(1))
 
-    def _raise(self, frame: FrameType | None) -> None:
-        while frame is not None:
-            # An exception does not get out of a destructor or the callback of a weak reference.
-            if frame.f_code.co_name == "__del__" or package_of(frame) in _CALLED_BACK:
-                return
-            frame = frame.f_back
-        self._due.take_due()
-        raise BudgetInterrupt
+    def _raise(self, frame: FrameType) -> None:
+        if not ignores_exceptions(frame):
+            self._due.take_due()
+            raise BudgetInterrupt
 
 
 class _Press(Alarm):
@@ -170,13 +160,8 @@ class _Press(Alarm):
 def frames_of(frame: FrameType | None, last: CodeType) -> Iterator[FrameType]:
     """The frames of a stack that may be interrupted, from the innermost to that of `last`."""
     while frame is not None:
-        if package_of(frame) not in _SPARED and not is_ours(frame.f_code):
+        if not is_spared(frame) and not is_ours(frame.f_code):
             yield frame
         if frame.f_code is last:
             return
         frame = frame.f_back
-
-
-def package_of(frame: FrameType) -> str:
-    """The top package of the code of a frame."""
-    return str(frame.f_globals.get("__name__")).partition(".")[0]

@@ -2,7 +2,8 @@
 
 Budgets and callbacks set alarms. The thread waits in the C library without the interpreter's lock,
 until the next alarm or, where there is none, without any timer: nothing is armed while the
-environment is frozen. It starts with the first alarm.
+environment is frozen. It starts with the first alarm, and not by `threading.Thread`: where a signal
+handler raises while that starts a thread, the thread may fail, and the exception with it.
 
 An alarm has one claim, taken once and by one side: by the thread, which then rings it, or by the
 code that set it, which then is never rung. Taking it is one call into C (`dict.setdefault`), so
@@ -11,7 +12,9 @@ that there is no lock that an interrupt could leave locked.
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, start_new_thread
+from os import register_at_fork
+from threading import Event, current_thread
 from time import monotonic
 
 from lambdascope.runtime.deadline import INFINITE
@@ -19,12 +22,14 @@ from lambdascope.runtime.logs import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import threading
+    from _thread import LockType
 
 # The two sides of a claim.
 LEFT = "left"
 RUNG = "rung"
 _LONGEST_WAIT = 3600.0
+_FORK_POLL_S = 0.05
+_NAME = "lambdascope-watchdog"
 
 
 class Alarm:
@@ -53,13 +58,13 @@ class Alarm:
 class Watchdog:
     """The alarms that are set, and the thread that waits for them."""
 
-    __slots__ = ("_alarms", "_hooked", "_knock", "_next_at", "_parked", "_ringing", "_started")
+    __slots__ = ("_alarms", "_knock", "_next_at", "_parked", "_ringing", "_started")
 
     def __init__(self) -> None:
         self._alarms: dict[Alarm, float] = {}
         self._started: dict[int, object] = {}
-        self._hooked = False
         self._reset()
+        register_at_fork(after_in_child=self._forked)
 
     def watch(self, alarm: Alarm) -> None:
         """Set the alarm."""
@@ -102,27 +107,21 @@ class Watchdog:
         self._next_at = INFINITE
         self._ringing: Alarm | None = None
         # Set while the thread waits without a timer.
-        self._parked: threading.Event | None = None
+        self._parked: Event | None = None
         self._knock = allocate_lock()
         self._knock.acquire()
 
     def _start(self) -> None:
-        token = object()
-        if self._started.setdefault(0, token) is not token:
-            return
-        try:
-            from os import register_at_fork
-            from threading import Event, Thread
-
-            self._parked = parked = Event()
-            if not self._hooked:
-                register_at_fork(after_in_child=self._forked)
-                self._hooked = True
-            name = "lambdascope-watchdog"
-            Thread(target=self._run, args=(token, parked), name=name, daemon=True).start()
-        except BaseException:
-            self._started.clear()
-            raise
+        """Start the thread and wait for it. Wherever this is broken off, it can be done again."""
+        knock = self._knock
+        up = allocate_lock()
+        up.acquire()
+        start_new_thread(self._run, (up,))
+        # A signal handler may fork meanwhile: there the thread is not, and has to be started again.
+        while not up.acquire(timeout=_FORK_POLL_S) and knock is self._knock:
+            pass
+        if knock is not self._knock:
+            self._start()
 
     def _forked(self) -> None:
         """In a child process there is no such thread, and nobody else's alarms."""
@@ -138,9 +137,15 @@ class Watchdog:
         except RuntimeError:
             pass  # it has been told already
 
-    def _run(self, token: object, parked: threading.Event) -> None:
-        # Until a start that was broken off, by a signal handler, is made again.
-        while self._started.get(0) is token:
+    def _run(self, up: LockType) -> None:
+        # It is the thread itself that says it has started. Two starts at a time: one of them ends.
+        if self._started.setdefault(0, up) is not up:
+            up.release()
+            return
+        current_thread().name = _NAME
+        self._parked = parked = Event()
+        up.release()
+        while True:
             parked.clear()
             # Until the next moment is known, each new alarm wakes: none falls in between.
             self._next_at = INFINITE
@@ -155,7 +160,7 @@ class Watchdog:
 
     def _earliest(self) -> float:
         at = INFINITE
-        for alarm, alarm_at in list(self._alarms.items()):
+        for alarm, alarm_at in self._alarms.copy().items():
             if alarm.claim:
                 self._alarms.pop(alarm, None)
             elif alarm_at < at:
@@ -164,7 +169,7 @@ class Watchdog:
 
     def _ring_due(self) -> None:
         now = monotonic()
-        due = [alarm for alarm, at in list(self._alarms.items()) if at <= now]
+        due = [alarm for alarm, at in self._alarms.copy().items() if at <= now]
         for patient in (False, True):
             for alarm in due:
                 if alarm.patient is patient:
