@@ -44,7 +44,7 @@ def test_requests_of_the_runtime(tmp_path: Path) -> None:
 
 
 def test_context_and_environment(tmp_path: Path) -> None:
-    """The handler gets AWS's context, and finds the trace header in its environment."""
+    """The handler gets AWS's context, the trace header in its environment, and newer headers."""
     code = """
 import os
 def handler(event, context):
@@ -52,7 +52,8 @@ def handler(event, context):
             context.invoked_function_arn, context.tenant_id, context.client_context.custom,
             context.identity.cognito_identity_id,
             0 < context.get_remaining_time_in_millis() <= 5000,
-            os.environ.get("_X_AMZN_TRACE_ID"), os.getcwd()]
+            os.environ.get("_X_AMZN_TRACE_ID"), context.headers["lambda-runtime-aws-newer"],
+            os.getcwd()]
 """
     outcome = run(
         tmp_path,
@@ -64,12 +65,13 @@ def handler(event, context):
                 Lambda_Runtime_Aws_Tenant_Id="t",
                 Lambda_Runtime_Client_Context='{"custom": {"k": "v"}}',
                 Lambda_Runtime_Cognito_Identity='{"cognitoIdentityId": "c"}',
+                LAMBDA_Runtime_Aws_Newer="new",
             )
         ],
     )
 
     assert [
-        *("r1", "hello", "128", ARN, "t", {"k": "v"}, "c", True, TRACE),
+        *("r1", "hello", "128", ARN, "t", {"k": "v"}, "c", True, TRACE, "new"),
         str(tmp_path),
     ] == json.loads(outcome.api.responses[0])
 

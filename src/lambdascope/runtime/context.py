@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from _contextvars import ContextVar
 from time import monotonic_ns
+from types import MappingProxyType
 
 from lambdascope.runtime.deadline_context import DeadlineMethods
 from lambdascope.runtime.faults import Fault
@@ -130,11 +131,22 @@ class Offers:
         return type(None), ()
 
 
+class _Headers:
+    """`context.headers`: not among vars(context), and a function may put its own in its place."""
+
+    def __get__(self, context: LambdaContext | None, _owner: type) -> Mapping[str, str]:
+        return MappingProxyType({} if context is None else context._headers)
+
+
 class LambdaContext(DeadlineMethods):
     """The second argument of a handler. Source of the names: awslambdaric, lambda_context.py.
 
     `deadline_ns` is the deadline on the monotonic clock; `write` puts text into the log as it is.
+    `headers` are those that the platform sent with the event, read-only, names in lower case: also
+    those that are newer than this version.
     """
+
+    headers = _Headers()
 
     def __init__(
         self,
@@ -161,6 +173,7 @@ class LambdaContext(DeadlineMethods):
         if invocation.cognito_identity is not None:
             identity = _json_header(invocation.cognito_identity, "Cognito Identity")
         self.identity = CognitoIdentity(identity or {})
+        self._headers = invocation.headers
         self._epoch_deadline_time_in_ms = invocation.deadline_ms
         self._deadline_ns = deadline_ns
         self._write = write

@@ -114,6 +114,16 @@ def test_client_fields() -> None:
     assert {"traceparent": "00-1-2-01", "baggage": "b=c"} == context.w3c()
 
 
+def test_headers_that_nobody_knows_yet() -> None:
+    """Every header of the event is there, by its name in lower case, and cannot be changed."""
+    context = _make(lambda_runtime_aws_something_new="17")
+
+    assert "17" == context.headers["lambda-runtime-aws-something-new"]
+    assert ARN == context.headers[names.FUNCTION_ARN.lower()]
+    with pytest.raises(TypeError):
+        context.headers["lambda-runtime-aws-something-new"] = "18"
+
+
 @pytest.mark.parametrize("text", ["{}", '{"client": null}', '{"w3c": 5}', '{"client": "text"}'])
 def test_sparse_client_context(text: str) -> None:
     """Missing fields are None, and odd ones do no harm."""
@@ -195,6 +205,7 @@ def test_copies(capsys: pytest.CaptureFixture[str]) -> None:
 
     for twin in (copy.deepcopy(context), pickle.loads(pickle.dumps(context))):
         assert repr(context) == repr(twin)
+        assert context.headers == twin.headers
         twin.log("x")
 
     assert "xx" == capsys.readouterr().out
@@ -204,8 +215,9 @@ def test_users_may_set_attributes() -> None:
     """Decorators hang things on the context, so it takes any attribute."""
     context = _make()
     context.mine = 1
+    context.headers = {"mine": "2"}
 
-    assert 1 == context.mine
+    assert (1, {"mine": "2"}) == (context.mine, context.headers)
 
 
 def test_current_invocation_in_threads() -> None:
