@@ -231,6 +231,23 @@ def test_json_is_one_document_with_everything(folder):
     assert warm["report"]["init_duration_ms"] is None
 
 
+def test_snap_start_is_shown(folder):
+    """The snapshot and the restore are in the tree and in the log, with the time that is billed."""
+    done = _run(folder, "invoke", "app.handler", "--snap-start", "--snapshot-pause", "0.05")
+    shown = done.stderr.decode()
+    assert done.returncode == 0, shown
+    assert json.loads(done.stdout) == {"got": {}, "left": True}
+    lines = shown.splitlines()
+    order = ["INIT_START", "INIT_REPORT", "RESTORE_START", "RESTORE_REPORT", "START", "END"]
+    order += [" INIT ", " RESTORE ", " INVOKE ", "REPORT"]
+    found = [next(n for n, line in enumerate(lines) if line.startswith(word)) for word in order]
+    assert sorted(found) == found, shown
+    report = lines[found[-1]]
+    assert "\tRestore Duration: " in report
+    assert "\tBilled Restore Duration: " in report
+    assert "Init Duration" not in report
+
+
 def test_awss_own_runtime_client_runs_in_place_of_ours(folder, peer_python):
     """Phases come from the platform then, and there are no spans of the runtime."""
     arguments = ("invoke", "app.handler", "--python", str(peer_python), "-e", "1")

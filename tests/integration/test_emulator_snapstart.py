@@ -313,6 +313,9 @@ def test_an_extension_that_never_asks_for_an_event(tmp_path: Path) -> None:
 
     assert ("timeout", "Sandbox.Timedout") == (record.status, record.error_type)
     assert [("init", "timeout")] == phases(record)
+    # The function's own time was not used.
+    assert record.report is not None
+    assert record.report.duration_ms < record.phases[0].duration_ms
     assert not [line for line in lines if line.startswith("RESTORE")]
 
 

@@ -450,7 +450,7 @@ EMULATED = """
 
 
 def test_under_the_emulator(tmp_path: Path) -> None:
-    """The emulator restores at once; hooks run, and the spans reach a backend by the extension."""
+    """Stopped and restored: hooks run, and the spans reach a backend by the extension."""
     with (
         OtlpRecorder() as recorder,
         running(tmp_path, EMULATED, endpoint=recorder.endpoint, init_type="snap-start") as function,

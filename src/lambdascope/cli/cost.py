@@ -41,4 +41,6 @@ def cost_text(report: Report) -> str:
     """One line: the price, the share of init when there is one, and the basis of the figures."""
     cost = cost_of(report)
     init = f"; {cost.init_share:.0%} is billed init" if cost.init_share else ""
-    return f"${cost.usd_per_million:,.2f} per million like this ({PRICE_BASIS}{init})"
+    # Those for cached snapshots and for restored gigabytes, which nothing here can know.
+    snap_start = "; SnapStart's own charges come on top" if report.restore_duration_ms else ""
+    return f"${cost.usd_per_million:,.2f} per million like this ({PRICE_BASIS}{init}{snap_start})"

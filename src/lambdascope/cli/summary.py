@@ -62,6 +62,8 @@ def outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -
     kind, message = _error_of(record)
     if record.status == records.FUNCTION_ERROR:
         return f"function error: {kind}: {message}" if message else f"function error: {kind}"
+    if record.status == records.TIMED_OUT and _has_no_snapshot(record, function):
+        return f"init failed: {kind}: {message}"
     if record.status == records.TIMED_OUT:
         return _timeout_outcome(record, rows, function)
     if record.status == records.OUT_OF_MEMORY:
@@ -73,6 +75,12 @@ def outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -
     if record.not_restored:
         where = "restore failed"
     return f"{where}: {kind}: {message}" if message else f"{where}: {kind}"
+
+
+def _has_no_snapshot(record: InvocationRecord, function: Function) -> bool:
+    """Whether init failed before the snapshot; it has a limit of its own there."""
+    phases = {phase.name for phase in record.phases}
+    return function.config.snap_start and "init" in phases and "snapshot" not in phases
 
 
 def _timeout_outcome(record: InvocationRecord, rows: Sequence[Row], function: Function) -> str:

@@ -210,7 +210,8 @@ class InvokePhase:
         record, config = self._record, self._host.config
         begin_ns = record.handed_out_ns if self._inside_ns is None else self._inside_ns
         duration_ms = (end_ns - begin_ns) / MS
-        if fault is not None and fault.status == "timeout":
+        began = self._turn.handed_out or self._inside_ns is not None
+        if began and fault is not None and fault.status == "timeout":
             # What passed after the deadline until the emulator noticed is not the function's.
             duration_ms = float(config.timeout_ms)
         init_ms = None

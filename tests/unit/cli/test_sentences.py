@@ -68,6 +68,25 @@ def test_the_cost_line_names_its_basis_and_that_init_is_billed():
     assert cost_text(_report()) == "$0.40 per million like this (list price, x86, us-east-1)"
 
 
+def test_snap_start_has_sentences_of_its_own():
+    """What failed is the restore, or the init that has a limit of its own, not the function."""
+    function = _function(init_type="snap-start")
+    record, _ = stories.warm()
+    record.status, record.error_type = records.CRASHED, "Runtime.RestoreHookUserTimeout"
+    record.answer = b'{"errorMessage": "too late"}'
+    record.not_restored = True
+    expected = "restore failed: Runtime.RestoreHookUserTimeout: too late"
+    assert expected == outcome(record, [], function)
+    record, _ = stories.warm()
+    record.phases = [stories.phase("init", 0, 400)]
+    record.status, record.error_type = records.TIMED_OUT, "Sandbox.Timedout"
+    record.answer = b'{"errorMessage": "Init timed out after 0.40 seconds"}'
+    expected = "init failed: Sandbox.Timedout: Init timed out after 0.40 seconds"
+    assert expected == outcome(record, [], function)
+    assert "SnapStart" in header_facts(function)
+    assert "SnapStart's own charges" in cost_text(_report(restore_duration_ms=20.0))
+
+
 @pytest.mark.parametrize(
     ("status", "error_type", "expected"),
     [
