@@ -207,9 +207,9 @@ class Runtime:
         """Import the user's code with imports timed and the collector out of the way."""
         watch = ImportWatch()
         watch.install()
-        watch.when_imported("logging", self._logs.attach)
-        if self._config.record_spans:
-            watch.when_imported("opentelemetry.trace", self._join_opentelemetry)
+        watch.when_imported("logging", self._attach_logging)
+        for part in ("trace", "metrics", "_logs"):
+            watch.when_imported(f"opentelemetry.{part}", self._join_opentelemetry)
         self._watch_patchers(watch)
         if self._init.imports is not None:
             self._init.imports.install()
@@ -232,11 +232,16 @@ class Runtime:
             if Telemetry.bridge is not None:
                 Telemetry.bridge.settle()
 
-    def _join_opentelemetry(self, _module: ModuleType) -> None:
-        """The function has imported OpenTelemetry's API."""
-        from lambdascope.runtime.otel.bridge import Bridge
+    def _attach_logging(self, module: ModuleType) -> None:
+        self._logs.attach()
+        if names.ENV_PYTHON_LOGGING in os.environ:
+            self._join_opentelemetry(module)
 
-        Telemetry.bridge = Bridge(self._config, lambda: self._clock, self._logs.say)
+    def _join_opentelemetry(self, module: ModuleType) -> None:
+        """The function has imported a part of OpenTelemetry's API, or `logging`."""
+        from lambdascope.runtime.otel.join import join
+
+        join(module.__name__, self._config, lambda: self._clock, self._logs.say)
 
     def _pass_snapshot(self, snapshot: Snapshot) -> int:
         """SnapStart: hooks, the snapshot, hooks. The exit status when one of them failed, or 0."""

@@ -127,6 +127,23 @@ class Handoff:
         except (ConnectionLost, ProtocolError) as error:
             self._failed(str(error), spans)
 
+    def send_signal(self, path: str, body: bytes, budget_s: float = BUDGET_S) -> None:
+        """Hand over metrics or logs, ahead of the spans with which the invocation is done."""
+        connection = self._connection
+        if connection is None:
+            return
+        end = monotonic() + budget_s
+        self._read_answer(connection, budget_s)
+        if self._connection is None:
+            return
+        headers = (*self._headers, ("Content-Type", names.CONTENT_TYPE_PROTOBUF))
+        try:
+            request = encode_request("POST", path, headers, body)
+            connection.send(request, timeout=max(0.0, end - monotonic()))
+            self._unanswered = 0
+        except (ConnectionLost, ProtocolError) as error:
+            self._failed(str(error), 0)
+
     def finish(self) -> None:
         """Wait for the last answer, within the budget, close, and say what was lost."""
         connection, self._connection = self._connection, None

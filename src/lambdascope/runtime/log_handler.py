@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 # What every record has; the rest came in through `extra`.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+EXTRA_FREE = frozenset(vars(logging.makeLogRecord({}))) | {
     "aws_request_id",
     "asctime",
     "message",
@@ -69,7 +69,7 @@ class JsonFormatter(logging.Formatter):
         if getattr(record, "tenant_id", None) is not None:
             fields["tenantId"] = record.tenant_id  # type: ignore[attr-defined]  # just asked
         for key, value in vars(record).items():
-            if key not in _STANDARD and key not in fields:
+            if key not in EXTRA_FREE and key not in fields:
                 fields[key] = value
         present = {key: value for key, value in fields.items() if value is not None}
         try:

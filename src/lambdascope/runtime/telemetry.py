@@ -15,6 +15,7 @@ from lambdascope.runtime.triggers import trigger_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import ClassVar, Protocol
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from lambdascope.runtime.streaming import ResponseStream
     from lambdascope.runtime.trace_parent import TraceParent
     from lambdascope.wire.runtime_api import Invocation
+
+    class Source(Protocol):
+        """Gives metrics or logs that are due."""
+
+        def __call__(self, *, at_once: bool) -> tuple[str, bytes, int]:
+            """The path, an OTLP body, which may be empty, and how many items it has."""
+            ...
+
 
 # Enough for a peer that is alive to take a body.
 _LEAST_BUDGET_S = 0.005
@@ -77,12 +86,14 @@ class InvokeTimes:
 class Telemetry:
     """Spans of one environment.
 
-    `bridge` is there once the function has imported OpenTelemetry: one for the process.
+    `bridge` is there once the function has imported OpenTelemetry, `sources` are its metrics and
+    logs: one for the process.
     `make_phases` is called after the first response, because its modules are not needed before; it
     is None when telemetry is switched off.
     """
 
     bridge: Bridge | None = None
+    sources: ClassVar[list[Source]] = []
 
     def __init__(
         self,
@@ -146,6 +157,7 @@ class Telemetry:
                 body, count = self._with_own(body, count)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
+        self._send_signals(at_once=False)
         # Also without spans: the extension waits for the end of the invocation.
         self._send(times, body, count)
 
@@ -161,6 +173,7 @@ class Telemetry:
 
     def terminated(self) -> None:
         """SIGTERM: hand over the invocation that is still running, and what is unanswered."""
+        self._send_signals(at_once=True)
         self.hand_over_open()
         self._handoff.finish()
 
@@ -179,6 +192,7 @@ class Telemetry:
 
     def close(self) -> None:
         """The process ends; wait for the last answer within its budget."""
+        self._send_signals(at_once=True)
         self._handoff.finish()
 
     def _phases(self) -> Phases:
@@ -186,6 +200,15 @@ class Telemetry:
             assert self._make_phases is not None  # noqa: S101 - the caller asked
             self._made = self._make_phases()
         return self._made
+
+    def _send_signals(self, *, at_once: bool) -> None:
+        for source in self.sources:
+            try:
+                path, body, _ = source(at_once=at_once)
+                if body:
+                    self._handoff.send_signal(path, body)
+            except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
+                self._fault(fault)
 
     def _with_own(self, body: bytes, count: int) -> tuple[bytes, int]:
         """Join the function's own spans: requests may be concatenated (proto3, repeated field)."""

@@ -1,0 +1,59 @@
+"""What happens when the function imports a part of OpenTelemetry's API, or `logging`.
+
+Loaded with the first of them. Each part is joined once in a process, to the telemetry of all its
+loops.
+"""
+
+from __future__ import annotations
+
+import os
+
+from lambdascope.runtime.otel import settings
+from lambdascope.runtime.telemetry import Telemetry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdascope.clock import Clock
+    from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.otel.logs import HeldLogs
+
+_held: list[HeldLogs] = []
+
+
+def join(
+    part: str, config: RuntimeConfig, clock: Callable[[], Clock], say: Callable[[str], None]
+) -> None:
+    """The module `part` has been imported."""
+    if settings.is_disabled(os.environ):
+        return
+    if part == "opentelemetry.trace":
+        if config.record_spans:
+            from lambdascope.runtime.otel.bridge import Bridge
+
+            Telemetry.bridge = Bridge(config, clock, say)
+    elif part == "opentelemetry.metrics":
+        chosen = settings.MetricSettings(os.environ, say)
+        if chosen.are_exported:
+            from lambdascope.runtime.otel.metrics import Metrics
+
+            Telemetry.sources.append(Metrics(config, chosen, say).due)
+    elif part == "opentelemetry._logs":
+        if settings.logs_are_exported(os.environ):
+            from lambdascope.runtime.otel.log_provider import LogProviders
+
+            LogProviders(config, _held_logs(config, say), say)
+    elif settings.logging_is_exported(os.environ):
+        from lambdascope.runtime.otel.logging_export import install
+
+        install(_held_logs(config, say))
+
+
+def _held_logs(config: RuntimeConfig, say: Callable[[str], None]) -> HeldLogs:
+    from lambdascope.runtime.otel.logs import HeldLogs
+
+    if not _held:
+        _held.append(HeldLogs(config, say))
+        Telemetry.sources.append(_held[0].due)
+    return _held[0]
