@@ -209,7 +209,7 @@ def parse_endpoint(name: str, endpoint: str, signal: str) -> Destination:
     if userinfo:
         from binascii import b2a_base64  # a shared library that hardly anybody needs
 
-        credentials = b2a_base64(_unquote(userinfo), newline=False)
+        credentials = b2a_base64(unquote(userinfo), newline=False)
         destination.headers["authorization"] = b"Basic " + credentials
     return destination
 
@@ -231,7 +231,7 @@ def parse_headers(text: str) -> tuple[dict[str, bytes], int]:
             continue
         name, equals, value = entry.partition("=")
         name = name.strip()
-        raw = _unquote(value.strip())
+        raw = unquote(value.strip())
         if equals and name and _TOKEN.issuperset(name) and not any(b < 32 or b == 127 for b in raw):
             headers[name.lower()] = raw
         else:
@@ -239,7 +239,7 @@ def parse_headers(text: str) -> tuple[dict[str, bytes], int]:
     return headers, wrong
 
 
-def _unquote(text: str) -> bytes:
+def unquote(text: str) -> bytes:
     """Percent-decode; what is no escape stays as it is."""
     first, *parts = text.split("%")
     out = bytearray(first.encode("utf-8", "replace"))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # The platform answers everything but next at once; the limit is that of the init phase.
 _REGISTER_S = names.INIT_TIMEOUT_MS / 1000
 _SUBSCRIBE_S = 2.0
+_VALIDATION_ERROR = 400
 # The event is announced by poll, so all of it is there or comes at once.
 _EVENT_S = 2.0
 _IDLE_FAILURES = 5
@@ -83,21 +84,29 @@ class ExtensionsClient(Connection):
             return self.register(name, (names.EVENT_SHUTDOWN,))
         raise Refused("register", head.status, body)
 
-    def subscribe(self, uri: str) -> bool:
-        """Ask for platform telemetry; whether there will be any.
+    def subscribe(self, uri: str, types: tuple[str, ...]) -> bool:
+        """Ask for telemetry of these types, with the newest schema that the platform has.
 
-        AWS's emulators answer 202 and old images 404: everything but 200 means none. Never raises.
+        Whether there will be any: AWS's emulators answer 202 and old images 404, which mean none.
+        Only a 400, for a request that is not liked, is worth another try. Never raises.
         """
         from lambdascope.wire.telemetry_api import Subscribe
 
-        request = Subscribe(
-            identifier=self.identifier, types=("platform",), uri=uri, buffering=_BUFFERING
-        ).to_request(self._common)
-        try:
-            head, _ = self.exchange(request, timeout=_SUBSCRIBE_S)
-        except (ConnectionLost, ProtocolError):
-            return False
-        return head.status == names.OK
+        for version in reversed(names.TELEMETRY_SCHEMA_VERSIONS):
+            request = Subscribe(
+                identifier=self.identifier,
+                types=types,
+                uri=uri,
+                buffering=_BUFFERING,
+                schema_version=version,
+            ).to_request(self._common)
+            try:
+                head, _ = self.exchange(request, timeout=_SUBSCRIBE_S)
+            except (ConnectionLost, ProtocolError):
+                return False
+            if head.status != _VALIDATION_ERROR:
+                return head.status == names.OK
+        return False
 
     def ask_next(self) -> None:
         """Send `event/next`; the answer is read with `read_event`. Raises ConnectionLost."""

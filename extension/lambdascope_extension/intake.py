@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.connections import ClientConnection
     from lambdascope_extension.end_tracker import EndTracker
+    from lambdascope_extension.handed_over import HandedOver
 
 _SIGNALS = {
     names.TRACES_PATH: "traces",
@@ -52,7 +53,9 @@ _RETRY_AFTER = ("Retry-After", "5")
 
 
 class Intake:
-    """`drop_reasons` names the signals that have no destination, and why.
+    """`handed_over`, where it is set, is told what the runtime hands over for each invocation.
+
+    `drop_reasons` names the signals that have no destination, and why.
 
     `say` gets one line for the first refusal of each kind. `on_done` is called after a done signal
     and before the answer to it: the invocation goes on being billed until next is asked for.
@@ -68,6 +71,7 @@ class Intake:
         say: Callable[[str], None],
     ) -> None:
         self.on_done: Callable[[], None] = lambda: None
+        self.handed_over: HandedOver | None = None
         self._buffer = buffer
         self._ends = ends
         self._token = token.encode()
@@ -93,7 +97,7 @@ class Intake:
             answer = self._refusal(head, refusal, kind)
         if is_trusted:
             connection.is_runtime = True
-            self._on_signals(head, items)
+            self._on_signals(head, items, body)
         return answer
 
     def drop_everything(self, reason: str) -> None:
@@ -104,7 +108,7 @@ class Intake:
         """A request was refused before its end; what its head says of the invocation counts."""
         self._count_refusal(head, status, text)
         if head is not None and self._is_trusted(head):
-            self._on_signals(head, 0)
+            self._on_signals(head, 0, b"")
 
     def _is_trusted(self, head: Head) -> bool:
         token = head.headers.get(_TOKEN)
@@ -159,10 +163,12 @@ class Intake:
             raise BadBody(503, "the buffer is full, the collector does not take what is in it")
         return items
 
-    def _on_signals(self, head: Head, items: int) -> None:
+    def _on_signals(self, head: Head, items: int, body: bytes) -> None:
         request_id = head.headers.get(_REQUEST_ID)
         if request_id is None:
             return
+        if self.handed_over is not None and body:
+            self.handed_over.remember(request_id, body)
         self._ends.on_spans(request_id, items)
         done = head.headers.get(_DONE)
         if done is not None:

@@ -1,4 +1,5 @@
-"""The receiver of the Telemetry API: learns from the platform's records when an invocation is over.
+"""The receiver of the Telemetry API: takes the platform's records, which say when
+an invocation is over.
 
 Opened between register and the first next. Every batch is answered with 200 before anything else,
 because the platform repeats what is not, and sends nothing new meanwhile. Source: AWS Lambda
@@ -19,6 +20,8 @@ from lambdascope_extension.server import HttpServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lambdascope.wire.http1 import Head
     from lambdascope_extension.connections import ClientConnection
     from lambdascope_extension.end_tracker import EndTracker
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.reactor import Reactor
 
 _HOST = names.TELEMETRY_HOSTS[0]
+_PLATFORM = names.TELEMETRY_TYPES[:1]
 _RUNTIME_DONE = "platform.runtimeDone"
 _TAKEN = encode_response(names.OK, ())
 _UNKNOWN = encode_response(404, ())
@@ -43,10 +47,15 @@ class TelemetryReceiver:
         self.uri = f"http://{_HOST}:{listener.getsockname()[1]}{self._path}"
         self.server = HttpServer(reactor, listener, self._handle)
         self._ends: EndTracker | None = None
+        self._take: Callable[[bytes], None] | None = None
 
-    def feed(self, ends: EndTracker) -> None:
-        """Tell `ends` what the records say, from now on."""
+    def feed(self, ends: EndTracker, take: Callable[[bytes], None] | None = None) -> None:
+        """Tell `ends` what the records say, and give `take` each batch, from now on.
+
+        The platform's answer waits for `take`, so that it should only note the batch.
+        """
         self._ends = ends
+        self._take = take
 
     def _handle(self, head: Head, body: bytes, connection: ClientConnection) -> bytes:
         # The emulator of managed instances leaves the path out; invocations have no end there.
@@ -58,16 +67,23 @@ class TelemetryReceiver:
             if ends.is_current(body) and _RUNTIME_DONE.encode() in body:
                 for request_id in finished_invocations(body):
                     ends.on_runtime_done(request_id)
+        if self._take is not None:
+            self._take(body)
         return _TAKEN
 
 
-def open_telemetry(reactor: Reactor, client: ExtensionsClient) -> TelemetryReceiver | None:
-    """Listen and subscribe; None where the platform offers no telemetry. Never raises OSError."""
+def open_telemetry(
+    reactor: Reactor, client: ExtensionsClient, types: tuple[str, ...] = _PLATFORM
+) -> TelemetryReceiver | None:
+    """Listen and subscribe to `types`; None where the platform offers no telemetry.
+
+    Never raises OSError.
+    """
     try:
         receiver = TelemetryReceiver(reactor, sandbox_address(client.host))
     except OSError:
         return None
-    if client.subscribe(receiver.uri):
+    if client.subscribe(receiver.uri, types):
         return receiver
     receiver.server.stop()
     return None
