@@ -15,7 +15,14 @@ from lambdascope.wire import names
 from lambdascope.wire.errors import ProtocolError
 from lambdascope_extension.config import StartConfig, environment
 from lambdascope_extension.extensions_client import ExtensionsClient, Refused
-from lambdascope_extension.rendezvous import LOOPBACK, Unpublished, listen, publish, withdraw
+from lambdascope_extension.rendezvous import (
+    LOOPBACK,
+    Unpublished,
+    create_flight,
+    listen,
+    publish,
+    withdraw,
+)
 from lambdascope_extension.say import describe_fault, say
 
 TYPE_CHECKING = False
@@ -40,6 +47,8 @@ def main(name: str) -> int:
         return 2
     listener = _listen(config.otlp_port)
     token = posix.urandom(_TOKEN_BYTES).hex()
+    flight_file = f"{config.handoff_file}{names.FLIGHT_SUFFIX}"
+    flight_fd = -1 if listener is None else create_flight(flight_file)
     line = _publish(config.handoff_file, listener, token)
     try:
         events = client.register(name, config.events)
@@ -48,7 +57,7 @@ def main(name: str) -> int:
         withdraw(config.handoff_file, line)
         return 1
     _step_back()
-    _live(client, listener, token, invoke=names.EVENT_INVOKE in events)
+    _live(client, listener, token, flight_fd=flight_fd, invoke=names.EVENT_INVOKE in events)
     if line:
         withdraw(config.handoff_file, line)
     return 0
@@ -61,11 +70,13 @@ def _step_back() -> None:
         say(f"cannot lower the priority by nice({_NICE}): {error.strerror}; it stays as it is")
 
 
-def _live(client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool) -> None:
+def _live(
+    client: ExtensionsClient, listener: socket | None, token: str, *, flight_fd: int, invoke: bool
+) -> None:
     try:
         from lambdascope_extension.assembly import run
 
-        run(client, listener, token, invoke=invoke)
+        run(client, listener, token, flight_fd=flight_fd, invoke=invoke)
     except Exception as error:  # noqa: BLE001 - the process edge: ending would fail the function
         say(f"nothing is received until the next start, after a fault: {describe_fault(error)}")
         if listener is not None:

@@ -23,15 +23,18 @@ from lambdascope_extension.config import environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.export_config import read_export_config
 from lambdascope_extension.exporter import Exporter
+from lambdascope_extension.flight import Flight
 from lambdascope_extension.flush_settings import read_flush_settings
-from lambdascope_extension.flusher import Flusher
+from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.ledger import Ledger
 from lambdascope_extension.lifecycle import Lifecycle
+from lambdascope_extension.platform_config import read_platform_config
 from lambdascope_extension.reactor import Reactor
 from lambdascope_extension.say import describe_fault, say
 from lambdascope_extension.server import HttpServer
 from lambdascope_extension.telemetry import open_telemetry
+from lambdascope_extension.telemetry_flusher import TelemetryFlusher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambdascope_extension.extensions_client import ExtensionsClient
+    from lambdascope_extension.platform_config import PlatformConfig
+    from lambdascope_extension.records.collector import Collector
 
 _WAKE_BYTES = 4096
 # While the worker loads `requests`, the runtime must not wait for an answer longer than it would:
@@ -50,24 +55,37 @@ class Parts:
     """What goes on after a fault: everything but the lifecycle, the flusher and the exporter."""
 
     def __init__(
-        self, client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool
+        self,
+        client: ExtensionsClient,
+        listener: socket | None,
+        token: str,
+        *,
+        flight_fd: int,
+        invoke: bool,
     ) -> None:
         own_port = 0 if listener is None else listener.getsockname()[1]
         environ = environment()
         config = read_export_config(environ, own_port=own_port)
         settings, problems = read_flush_settings(environ, config.hold_s)
-        for problem in config.problems + problems:
+        platform = read_platform_config(environ, config.destinations)
+        for problem in config.problems + problems + platform.problems:
             say(problem)
         self.client = client
         self.reactor = Reactor()
         self.buffer = Buffer(Ledger())
-        telemetry = open_telemetry(self.reactor, client)
+        telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
         self.intake = Intake(
             self.buffer, self.ends, token=token, drop_reasons=config.reasons, say=say
         )
         self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        flusher = Flusher(self.buffer, Exporter(wake_in), config, say, settings)
+        flusher = TelemetryFlusher(self.buffer, Exporter(wake_in), config, say, settings)
+        if platform.wants_anything:
+            handed_over = HandedOver()
+            if telemetry is not None:
+                self.intake.handed_over = handed_over
+            flusher.use(_collecting(self.buffer, handed_over, platform, environ))
+        flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
             client=client,
@@ -75,13 +93,14 @@ class Parts:
             servers=self.servers,
             ends=self.ends,
             flusher=flusher,
+            flight=flight,
             background=not invoke,
         )
         self.intake.on_done = self.lifecycle.advance
         if listener is not None:
             self.servers.append(self._serve(listener))
         if telemetry is not None:
-            telemetry.feed(self.ends)
+            telemetry.feed(self.ends, _both(flusher.take_batch, flight.on_records))
             self.servers.append(telemetry.server)
         self.reactor.watch(
             self.wake_fd, _draining(self.wake_fd, lambda: flusher.on_wake(monotonic()))
@@ -95,10 +114,12 @@ class Parts:
         return server
 
 
-def run(client: ExtensionsClient, listener: socket | None, token: str, *, invoke: bool) -> None:
+def run(
+    client: ExtensionsClient, listener: socket | None, token: str, *, flight_fd: int, invoke: bool
+) -> None:
     """Live until the environment shuts down. Raises only when not even the remains can go on."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    parts = Parts(client, listener, token, invoke=invoke)
+    parts = Parts(client, listener, token, flight_fd=flight_fd, invoke=invoke)
     reason = "shutdown"
     try:
         parts.lifecycle.run()
@@ -110,6 +131,19 @@ def run(client: ExtensionsClient, listener: socket | None, token: str, *, invoke
     summary = parts.buffer.ledger.summary()
     if summary:
         say(f"not everything got through: {summary}")
+
+
+def _collecting(
+    buffer: Buffer, handed_over: HandedOver, config: PlatformConfig, environ: dict[str, str]
+) -> Callable[[], Collector]:
+    def make() -> Collector:
+        # Loaded when the first batch of records is worked on.
+        from lambdascope_extension.records.collector import Collector
+        from lambdascope_extension.records.joins import Joins
+
+        return Collector(buffer, Joins(handed_over), config, environ, say)
+
+    return make
 
 
 def _idle(parts: Parts) -> None:
@@ -132,6 +166,16 @@ def _idle(parts: Parts) -> None:
     parts.reactor.watch(client.fileno(), on_event)
     while not is_over:
         parts.reactor.run_once(None)
+
+
+def _both(
+    first: Callable[[bytes], None], second: Callable[[bytes], None]
+) -> Callable[[bytes], None]:
+    def take(body: bytes) -> None:
+        first(body)
+        second(body)
+
+    return take
 
 
 def _draining(fd: int, callback: Callable[[], None]) -> Callable[[int], None]:

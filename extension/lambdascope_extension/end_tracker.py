@@ -82,6 +82,21 @@ class EndTracker:
         signals = self._known.get(request_id)
         return signals is not None and signals.spans > 0
 
+    def is_done(self, request_id: str) -> bool:
+        """Whether the runtime has said that it has handed over all of an invocation."""
+        signals = self._known.get(request_id)
+        return signals is not None and signals.done_at is not None
+
+    def is_late(self, now: float) -> bool:
+        """Whether the runtime has not said so, and the deadline of the invocation is near."""
+        current = self._current
+        return (
+            now >= self._limit
+            and self.runtime_is_present
+            and not current.is_finished
+            and current.done_at is None
+        )
+
     def on_spans(self, request_id: str, spans: int) -> None:
         """Spans of an invocation have come."""
         self._signals(request_id).spans += spans

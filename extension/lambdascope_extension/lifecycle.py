@@ -9,7 +9,7 @@ outside NEXT.
 
 from __future__ import annotations
 
-from time import monotonic, sleep, time
+from time import monotonic, sleep, time, time_ns
 
 from lambdascope.transport.connection import ConnectionLost
 from lambdascope.wire.errors import ProtocolError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.connections import ClientConnection
     from lambdascope_extension.end_tracker import EndTracker
     from lambdascope_extension.extensions_client import ExtensionsClient
+    from lambdascope_extension.flight import Flight
     from lambdascope_extension.flusher import Flusher
     from lambdascope_extension.reactor import Reactor
     from lambdascope_extension.server import HttpServer
@@ -52,7 +53,7 @@ _ARRIVALS = 8
 class Lifecycle:
     """`run` returns when the environment shuts down. `background`: no INVOKE events are offered."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it moves, each by its name
         self,
         *,
         client: ExtensionsClient,
@@ -60,6 +61,7 @@ class Lifecycle:
         servers: Sequence[HttpServer],
         ends: EndTracker,
         flusher: Flusher,
+        flight: Flight,
         background: bool,
     ) -> None:
         self.phase = NEXT
@@ -68,6 +70,7 @@ class Lifecycle:
         self._servers = servers
         self._ends = ends
         self._flusher = flusher
+        self._flight = flight
         self._background = background
         self._deadline: float | None = None
         self._until = 0.0  # end of the phase HOLDING, CUTTING or SHUTDOWN
@@ -88,6 +91,7 @@ class Lifecycle:
         """A sender has closed its connection."""
         if connection.is_runtime:
             self._ends.on_runtime_gone()
+            self._flight.on_runtime_gone(time_ns())
 
     def run(self) -> None:
         """Ask for events until the environment shuts down. Raises only what is a fault of ours."""
@@ -134,7 +138,9 @@ class Lifecycle:
                 return None
             until = now + policy.INTERVAL_S if self._flusher.holds_anything else _FOR_EVER
         elif self.phase == SHUTDOWN:
-            until = self._late_until if now < self._late_until else self._until
+            until = self._flight.wake_at(now, self._until)
+            if now < self._late_until:
+                until = self._late_until
         elif self.phase == RUNNING:
             until = self._ends.wake_at()
             if self._deadline is not None:
@@ -216,6 +222,8 @@ class Lifecycle:
     # --- an invocation -----------------------------------------------------------------------
 
     def _while_running(self, now: float) -> None:
+        if self._ends.is_late(now):
+            self._flight.ask()
         if not self._ends.is_over(now):
             if not self._flusher.resume(now):
                 self._flush_beside(policy.RUNNING, now)
@@ -280,11 +288,14 @@ class Lifecycle:
         self._late_until = min(self._until, now + _LATE_DATA_S)
         if time() - self._asked_at > _LONG_WAIT_S:
             self._flusher.after_thaw()
+        self._flight.shut_down(event.reason, now, self._until)
         self._flusher.begin(now, self._until, everything=True)
 
     def _while_shutting_down(self, now: float) -> None:
+        is_waiting = self._flight.waits(now, wall_ns=time_ns())
         if now < self._until:
-            if self._flusher.resume(now) or (now < self._late_until and self._may_come_more()):
+            is_sending = self._flusher.resume(now)
+            if is_sending or is_waiting or (now < self._late_until and self._may_come_more()):
                 return
         elif self._flusher.is_sending:
             # One more turn for the result, which comes at once; the reserve is long enough.

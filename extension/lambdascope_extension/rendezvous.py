@@ -48,6 +48,20 @@ def publish(path: str, port: int, token: str) -> str:
     return line
 
 
+def create_flight(path: str) -> int:
+    """Make the flight file beside the rendezvous file, anew; its descriptor, or -1.
+
+    Before the rendezvous file: a runtime that finds that one looks for this one.
+    """
+    try:
+        _prepare_directory(path.rpartition("/")[0] or ".")
+        _remove(path)
+        flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+        return posix.open(path, flags, 0o600)
+    except OSError:
+        return -1  # the rendezvous file cannot be written either, and that is said
+
+
 def withdraw(path: str, line: str) -> None:
     """Remove the file if it holds `line`, or whatever it holds if `line` is empty.
 
@@ -78,10 +92,7 @@ def _prepare_directory(folder: str) -> None:
 
 def _replace(path: str, data: bytes) -> None:
     temporary = f"{path}.{posix.getpid()}"
-    try:
-        posix.unlink(temporary)
-    except FileNotFoundError:
-        pass  # the usual case
+    _remove(temporary)
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
     fd = posix.open(temporary, flags, 0o600)
     try:
@@ -94,6 +105,13 @@ def _replace(path: str, data: bytes) -> None:
     except OSError:
         posix.unlink(temporary)
         raise
+
+
+def _remove(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass  # the usual case
 
 
 def _read(path: str) -> bytes:

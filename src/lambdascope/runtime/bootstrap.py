@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.compat import Compat
     from lambdascope.runtime.concurrent import Pool
+    from lambdascope.runtime.flight import FlightFile
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.snapshot import Failure, Snapshot
@@ -103,6 +104,8 @@ class Runtime:
         make_phases = self._make_phases if config.record_spans else None
         self._telemetry = Telemetry(config, make_phases, self._handoff, self._logs, init.imports)
         self._pool: Pool | None = None
+        # For several invocations at a time in this process.
+        self._flight: FlightFile | None = None
         self._termination = Termination(self._terminated)
         self._snapshot: Snapshot | None = None
         if config.init_type == names.INIT_SNAP_START:
@@ -185,6 +188,7 @@ class Runtime:
             termination=self._termination,
             make_phases=self._make_phases if self._config.record_spans else None,
         )
+        pool.flight = self._flight
         self._pool = pool
         return pool.run(self._agent, self._init.imports)
 
@@ -276,12 +280,30 @@ class Runtime:
     def _connect(self) -> None:
         started_ns = monotonic_ns()
         if self._handoff.connect():
+            if self._config.record_spans:
+                self._open_flight()
             self._init.part(SPAN_CONNECT_EXTENSION, started_ns, monotonic_ns())
         elif self._config.record_spans and self._config.wants_export:
             self._logs.say(
                 "an OTLP endpoint is configured but no lambdascope extension is running: "
                 "spans are not exported. Add the extension, or set OTEL_TRACES_EXPORTER=none"
             )
+
+    def _open_flight(self) -> None:
+        """Let what is noted of running invocations survive this process."""
+        from lambdascope.runtime.flight import FlightFile
+
+        path, config = self._handoff.flight_path, self._config
+        file = FlightFile(self._logs.say, self._clock.offset_ns)
+        if not file.attach(path, config):
+            return
+        if config.max_concurrency == 1:
+            self._telemetry.flight = file.recorder()
+            file.watch(path, self._telemetry.near_end)
+        elif config.by_processes:
+            self._telemetry.flight = file.recorder(erases=True)
+        else:
+            self._flight = file
 
     def _init_failed(self, error: BaseException, failure: Failure | None = None) -> int:
         """Report it and return the exit status; `failure` says what is different at a snapshot."""

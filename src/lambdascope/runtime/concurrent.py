@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
+    from lambdascope.runtime.flight import FlightFile
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes
@@ -73,6 +74,7 @@ class SharedTelemetry(Telemetry):
         self, shared: Pool, handoff: Handoff, logs: Logs, imports: ImportTimes | None
     ) -> None:
         super().__init__(shared.config, shared.make_phases, handoff, logs, imports)
+        self._shared = shared
         self._lock = shared.lock
 
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:
@@ -81,6 +83,10 @@ class SharedTelemetry(Telemetry):
             # Else SIGTERM has come meanwhile, and it was handed over as it was then.
             if self._open is times:
                 super().ended(times, error)
+
+    @property
+    def _is_first(self) -> bool:
+        return not self._shared.has_phases
 
     @property
     def is_finishing(self) -> bool:
@@ -160,6 +166,8 @@ class Pool:
         self._make_first = make_phases
         self._phases: Phases | None = None
         self._handoff = handoff
+        # Set where there is an extension.
+        self.flight: FlightFile | None = None
         self._telemetries: dict[int, SharedTelemetry] = {}
         self._left = 0
         self._none_left = threading.Event()
@@ -186,6 +194,11 @@ class Pool:
         for telemetry in list(self._telemetries.values()):
             telemetry.cut_short(until)
 
+    @property
+    def has_phases(self) -> bool:
+        """Whether an invocation is over."""
+        return self._phases is not None
+
     def _shared_phases(self) -> Phases:
         # Called under the lock.
         if self._phases is None:
@@ -195,10 +208,13 @@ class Pool:
 
     def _work(self, number: int, user_agent: str, imports: ImportTimes | None) -> None:
         failures = 0
+        file = self.flight
+        flight = file.recorder(number, erases=True) if file is not None else None
         while failures < _MAX_FAILURES:
             began = monotonic()
             api = RuntimeApi(self.config.api_host, self.config.api_port, user_agent)
             telemetry = SharedTelemetry(self, self._handoff, self.logs, imports)
+            telemetry.flight = flight
             self._telemetries[number] = telemetry
             imports = None
             worker = WorkerLoop(self, api, telemetry)

@@ -50,6 +50,11 @@ class Handoff:
         self.dropped_spans = 0
 
     @property
+    def flight_path(self) -> str:
+        """Where the extension keeps the flight file."""
+        return f"{self._path}{names.FLIGHT_SUFFIX}"
+
+    @property
     def present(self) -> bool:
         """Whether an extension was found and is still thought to be there."""
         return self._connection is not None
@@ -188,19 +193,30 @@ def default_file() -> str:
     return names.DEFAULT_HANDOFF_FILE.format(euid=os.geteuid())
 
 
+def open_private(path: str, flags: int) -> int:
+    """Open a file that this user alone can have written or read, and no link to one.
+
+    Raises OSError or ValueError.
+    """
+    # Not blocking: a named pipe in that place would wait for a writer for ever.
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    status = os.fstat(fd)
+    if status.st_mode & _TYPE_MASK != _REGULAR:
+        os.close(fd)
+        raise ValueError("not a regular file")
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        os.close(fd)
+        raise ValueError("not owned by this user alone (mode 0600)")
+    return fd
+
+
 def _read_rendezvous(path: str) -> tuple[str, str] | None:
     """Address and token; None when the process that wrote the file is gone.
 
     Raises OSError (FileNotFoundError when there is no extension) or ValueError.
     """
-    # Not blocking: a named pipe in that place would wait for a writer for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = open_private(path, os.O_RDONLY)
     try:
-        status = os.fstat(fd)
-        if status.st_mode & _TYPE_MASK != _REGULAR:
-            raise ValueError("not a regular file")
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise ValueError("not owned by this user alone (mode 0600)")
         text = os.read(fd, _MAX_FILE_BYTES).decode("ascii", "replace")
     finally:
         os.close(fd)

@@ -15,6 +15,7 @@ from lambdascope import __version__
 from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
+from lambdascope.otlp.resource import arn_attributes
 from lambdascope.runtime.healthy_spans import HealthySpans, fits
 from lambdascope.runtime.init_spans import init_spans, late_imports, restore_spans
 from lambdascope.runtime.resource import resource_attributes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lambdascope.clock import Clock
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
+    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.init_phase import InitPhase
     from lambdascope.runtime.telemetry import InvokeTimes
 
@@ -91,6 +93,23 @@ class Phases:
             spans += self._first_spans(self._init, times, invoke=span)
             self._init = None
         return self._encoder.encode(spans), len(spans)
+    def note_open(self, times: InvokeTimes, flight: FlightRecorder, *, final: bool) -> None:
+        """Note the running invocation as far as it is known, in case that it has no end.
+
+        `final`: it has none in this process.
+        """
+        span = self._invoke_span(times, self._trace(times), None)
+        del span.attributes[names.LAMBDASCOPE_REMAINING_END_MS]
+        span.end_ns = 0
+        others = self._batch_spans(times, span)
+        if self._init is not None:
+            others += self._first_spans(self._init, times, invoke=span)
+            if final:
+                self._init = None
+        for one in others:
+            flight.span_ended(self._encoder.span(one), one.span_id)
+        flight.span_started(self._encoder.span(span), span.span_id)
+
 
     def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
         """The OTLP body of an init, or a restore, that no invocation will follow."""
@@ -235,16 +254,3 @@ def _mark(span: Span, error: ErrorReport) -> None:
     }
     event = Event(name=names.EVENT_EXCEPTION, time_ns=span.end_ns, attributes=exception)
     span.events.append(event)
-
-
-def arn_attributes(arn: str, version: str) -> dict[str, object]:
-    """Account, resource id (alias replaced by the version) and the ARN as it was invoked."""
-    if not arn:
-        return {}
-    found: dict[str, object] = {names.AWS_LAMBDA_INVOKED_ARN: arn}
-    parts = arn.split(":")
-    if len(parts) >= 7 and parts[0] == "arn":
-        found[names.CLOUD_ACCOUNT_ID] = parts[4]
-        qualified = [*parts[:7], version] if len(parts) > 7 and version else parts[:8]
-        found[names.CLOUD_RESOURCE_ID] = ":".join(qualified)
-    return found

@@ -6,6 +6,7 @@ of ours: it is said once, counted, and the function goes on without spans.
 
 from __future__ import annotations
 
+import sys
 from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
@@ -15,12 +16,14 @@ from lambdascope.runtime.triggers import trigger_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import ClassVar, Protocol
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes
+    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.otel.bridge import Bridge
     from lambdascope.runtime.otel.invoke_span import InvokeSpan
@@ -48,7 +51,8 @@ class InvokeTimes:
     `entered_ns` and `returned_ns` are the handler's. `stream` is its streamed answer and `after`
     what it wants to be run after the response, if there is any. `trace` is its place in a trace;
     None without telemetry, or before the event is known. `span` is what the function sees of it
-    through OpenTelemetry.
+    through OpenTelemetry. `flight` takes what must survive this process, where there is an
+    extension.
     """
 
     __slots__ = (
@@ -58,6 +62,7 @@ class InvokeTimes:
         "invocation",
         "received_ns",
         "reported_ns",
+        "flight",
         "response_size",
         "returned_ns",
         "span",
@@ -86,10 +91,11 @@ class InvokeTimes:
 class Telemetry:
     """Spans of one environment.
 
+        self.flight: FlightRecorder | None = None
     `bridge` is there once the function has imported OpenTelemetry, `sources` are its metrics and
     logs: one for the process.
     `make_phases` is called after the first response, because its modules are not needed before; it
-    is None when telemetry is switched off.
+    is None when telemetry is switched off. `flight` is set where there is an extension.
     """
 
     bridge: Bridge | None = None
@@ -98,6 +104,7 @@ class Telemetry:
     def __init__(
         self,
         config: RuntimeConfig,
+    flight: FlightRecorder | None = None
         make_phases: Callable[[], Phases] | None,
         handoff: Handoff,
         logs: Logs,
@@ -123,8 +130,16 @@ class Telemetry:
         try:
             from lambdascope.runtime.trace_parent import TraceParent
 
-            times.trigger = trigger_of(event)
-            times.trace = TraceParent(times.invocation.trace_id, self._config.xray_policy)
+            shape = shape_of(event)
+            senders = None
+            if shape != DIRECT or context.client_context is not None:
+                senders = self._senders(times, shape, event, context)
+            header, policy = times.invocation.trace_id, self._config.xray_policy
+            times.trace = TraceParent(header, policy, senders)
+            flight = self.flight
+            if flight is not None:
+                times.flight = flight
+                flight.began(times, times.trace, cold=self._is_first)
             self.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
@@ -206,12 +221,48 @@ class Telemetry:
             try:
                 path, body, _ = source(at_once=at_once)
                 if body:
+                if times.flight is not None and self._note_cause(times, times.flight, kind):
+                    return
                     self._handoff.send_signal(path, body)
             except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
                 self._fault(fault)
 
     def _with_own(self, body: bytes, count: int) -> tuple[bytes, int]:
         """Join the function's own spans: requests may be concatenated (proto3, repeated field)."""
+    def near_end(self, frame: FrameType | None) -> None:
+        """The deadline is near, or SIGTERM has come: note what is running, once.
+
+        Called in a signal handler; `frame` is what it interrupted.
+        """
+        times = self._open
+        if times is None or times.flight is None:
+            return
+        try:
+            self._note_open(times, times.flight, frame, final=False)
+        except Exception as fault:  # noqa: BLE001 - as everywhere here
+            self._fault(fault)
+
+    def _note_open(
+        self, times: InvokeTimes, flight: FlightRecorder, frame: FrameType | None, *, final: bool
+    ) -> None:
+        if flight.is_complete and not flight.has_stacks:
+            from lambdascope.runtime.stacks import stack_text
+
+            flight.stacks(stack_text(frame))
+            self._phases().note_open(times, flight, final=final)
+
+    def _note_cause(self, times: InvokeTimes, flight: FlightRecorder, kind: str) -> bool:
+        """Leave the invocation to the extension, which closes what is open; whether it can."""
+        self._note_open(times, flight, _interrupted(), final=True)
+        if not flight.is_complete:
+            return False
+        flight.cut_short(kind)
+        if not flight.has_own_spans:
+            body, count = self._with_own(b"", 0)
+            if count:
+                self._handoff.send(body, "", count)
+        return True
+
         if self.bridge is None:
             return body, count
         more, spans = self.bridge.take()
@@ -230,3 +281,19 @@ class Telemetry:
                 f"telemetry of this invocation is lost: {type(fault).__name__}: {fault} "
                 "(a fault of lambdascope; the function is not affected)"
             )
+        flight = times.flight
+        dropped = self._handoff.dropped_spans if flight is not None else 0
+        if flight is None:
+            return
+        if self._handoff.present and self._handoff.dropped_spans == dropped:
+            flight.ended()
+        else:
+            flight.erase()
+
+
+def _interrupted() -> FrameType | None:
+    """What the signal handler above has interrupted, if there is one."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_on_signal":
+        frame = frame.f_back
+    return frame.f_back if frame is not None else None

@@ -225,6 +225,8 @@ DEFAULT_HANDOFF_FILE = "/tmp/.lambdascope-{euid}/handoff"  # noqa: S108 - see th
 HANDOFF_HEADER_PREFIX = "lambdascope-"
 HANDOFF_TOKEN = "Lambdascope-Token"  # noqa: S105 - the name of a header, not a secret
 HANDOFF_REQUEST_ID = "Lambdascope-Request-Id"
+# Appended to the handoff file's name: what the runtime notes for the case that it dies.
+FLIGHT_SUFFIX = ".flight"
 HANDOFF_DONE = "Lambdascope-Done"
 # From the extension to the collector: the same for each attempt to deliver one batch.
 BATCH_ID = "Lambdascope-Batch-Id"

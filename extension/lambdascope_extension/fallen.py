@@ -1,0 +1,370 @@
+"""The spans of an invocation that had no end, made from what its runtime had noted of it.
+
+Loaded when a runtime has died: by its time-out, for want of memory, by a signal or by its own exit.
+The invoke span is made of the head, open spans get an end, a status and an `error.type` by fields
+that are appended to their bytes, finished ones are taken as they are. The notes may be cut off
+anywhere; what is whole is used. Source of the fields: opentelemetry-proto 1.11, trace.proto (of a
+field that is there twice the last one counts; repeated fields add up).
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from lambdascope import __version__
+from lambdascope.otlp import names
+from lambdascope.otlp.attributes import AttributeWriter
+from lambdascope.otlp.encode import TraceEncoder
+from lambdascope.otlp.model import Link, Span
+from lambdascope.otlp.protobuf import fixed64, length_field, text_field, varint
+from lambdascope.otlp.resource import arn_attributes, resource_of
+from lambdascope.otlp.walk import WIRE_LENGTH, iter_fields
+from lambdascope.wire import flight as layout
+from lambdascope.wire import names as wire
+from lambdascope.wire.errors import RemoteProtocolError
+from lambdascope.wire.telemetry_api import parse_batch
+from lambdascope_extension.batch import Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lambdascope_extension.buffer import Buffer
+
+TIMEOUT = "timeout"
+_FATAL = "Fatal Python error: "
+_RECORDS = ("platform.runtimeDone", "platform.report")
+_UNKNOWN = "runtime exited"
+_MAX_64 = 0xFFFF_FFFF_FFFF_FFFF
+
+
+class Story:
+    """What became of one invocation: its spans as the body of a request, how many, and why.
+
+    `lost` is how many spans had no room in the notes.
+    """
+
+    __slots__ = ("body", "error_type", "lost", "request_id", "spans")
+
+    def __init__(self, request_id: str, error_type: str, body: bytes, *, spans: int, lost: int):
+        self.request_id = request_id
+        self.error_type = error_type
+        self.body = body
+        self.spans = spans
+        self.lost = lost
+
+
+class Head:
+    """The announcement of an invocation. Raises ValueError when it is none."""
+
+    __slots__ = (
+        "arn",
+        "cold",
+        "deadline_ms",
+        "flags",
+        "links",
+        "parent_span_id",
+        "request_id",
+        "span_id",
+        "start_ns",
+        "tenant_id",
+        "trace_id",
+        "trigger",
+        "xray_trace_id",
+    )
+
+    def __init__(self, payload: bytes) -> None:
+        fields = payload.decode("utf-8", "replace").split("\0")
+        count = len(layout.HEAD_FIELDS)
+        if len(fields) < count:
+            raise ValueError(f"an announcement of {len(fields)} texts")
+        _, self.request_id, deadline, start, trace_id, span_id, parent, flags = fields[:8]
+        self.trigger, cold, self.arn, self.xray_trace_id, self.tenant_id = fields[8:count]
+        self.deadline_ms = _number(deadline)
+        self.start_ns = _number(start)
+        self.trace_id = _id(trace_id, 16)
+        self.span_id = _id(span_id, 8)
+        self.parent_span_id = _id(parent, 8) if parent else b""
+        self.flags = _number(flags)
+        self.cold = cold == "1"
+        rest = fields[count:]
+        triples = zip(rest[::3], rest[1::3], rest[2::3], strict=False)
+        self.links = [
+            Link(trace_id=_id(trace, 16), span_id=_id(span, 8), flags=_number(link_flags))
+            for trace, span, link_flags in triples
+        ]
+
+
+class _Notes:
+    """What a slot holds: open and finished spans by their id, as (scope, Span)."""
+
+    __slots__ = ("cause", "closed", "head", "lost", "open", "stacks")
+
+    def __init__(self, slot: bytes) -> None:
+        frames = layout.read_frames(slot)
+        if not frames:
+            raise ValueError("no announcement")
+        self.head = Head(frames[0][1])
+        self.open: dict[bytes, tuple[bytes, bytes]] = {}
+        self.closed: dict[bytes, tuple[bytes, bytes]] = {}
+        self.stacks = ""
+        self.cause = ""
+        self.lost = 0
+        for kind, payload in frames[1:]:
+            self._take(kind, payload)
+
+    def _take(self, kind: bytes, payload: bytes) -> None:
+        if kind in (layout.OPEN, layout.CLOSED, layout.LEFT):
+            span_id = payload[:8]
+            scope_end = 10 + int.from_bytes(payload[8:10], "little")
+            scope, span = payload[10:scope_end], payload[scope_end:]
+            self.open.pop(span_id, None)
+            self.closed.pop(span_id, None)
+            if kind != layout.LEFT and span and _is_span(span) and _is_scope(scope):
+                (self.open if kind == layout.OPEN else self.closed)[span_id] = (scope, span)
+        elif kind == layout.STACKS:
+            self.stacks = payload.decode("utf-8", "replace")
+        elif kind == layout.CAUSE:
+            self.cause = payload.decode("utf-8", "replace")
+        elif kind == layout.LOST:
+            self.lost = _number(payload.decode("ascii", "replace"))
+
+
+class Fallen:
+    """Tells the stories of one environment's end.
+
+    `batches` are the platform's records of failures, `text` and `resource` parts of the flight
+    file, `gone_ns` the Unix time when the runtime was last heard of.
+    """
+
+    def __init__(
+        self,
+        *,
+        shutdown_reason: str,
+        batches: Sequence[bytes],
+        text: bytes,
+        resource: bytes,
+        gone_ns: int,
+    ) -> None:
+        self._reason = shutdown_reason.lower()
+        self._records = _failures(batches)
+        self._text = text.rstrip(b"\0").decode("utf-8", "replace").strip()
+        self._gone_ns = gone_ns
+        frames = layout.read_frames(resource, layout.RESOURCE)
+        facts = frames[0][1].decode("utf-8", "replace").split("\0") if frames else []
+        self._facts = facts if len(facts) >= 9 else [""] * 9
+        attributes = resource_of(self._facts, __version__)
+        self._encoder = TraceEncoder(
+            resource=attributes,
+            scope_name=names.SCOPE_RUNTIME,
+            scope_version=__version__,
+            schema_url=names.SCHEMA_URL,
+        )
+        self._attributes = AttributeWriter()
+        chunks: list[bytes] = []
+        self._attributes.write(b"\x0a", attributes, chunks)
+        self._resource = length_field(b"\x0a", b"".join(chunks))
+
+    def tell(self, slot: bytes) -> Story:
+        """The story of a slot. Raises ValueError when nothing can be made of it."""
+        notes = _Notes(slot)
+        head = notes.head
+        error_type = self._error_type(head, notes)
+        message = self._message(error_type, head)
+        end_ns = self._end_ns(error_type, notes)
+        stacks = self._stacks(notes)
+        by_scope: dict[bytes, list[bytes]] = {b"": []}
+        for scope, span in notes.closed.values():
+            by_scope.setdefault(scope, []).append(span)
+        own_scope, own = notes.open.pop(head.span_id, (b"", b""))
+        own = own or self._invoke_span(head)
+        left_ms = max(0, head.deadline_ms - end_ns // 1_000_000)
+        own += self._encoder.attributes({names.LAMBDASCOPE_REMAINING_END_MS: left_ms})
+        own += self._ending(error_type, message, end_ns, stacks)
+        by_scope.setdefault(own_scope, []).append(own)
+        for scope, span in notes.open.values():
+            ending = self._ending(error_type, message, max(end_ns, _start_ns(span)), "")
+            by_scope.setdefault(scope, []).append(span + ending)
+        spans = sum(len(found) for found in by_scope.values())
+        body = b"".join(self._wrap(scope, found) for scope, found in by_scope.items())
+        return Story(head.request_id, error_type, body, spans=spans, lost=notes.lost)
+
+    def _error_type(self, head: Head, notes: _Notes) -> str:
+        done = self._records.get((_RECORDS[0], head.request_id), {})
+        report = self._records.get((_RECORDS[1], head.request_id), {})
+        if TIMEOUT in (done.get("status"), report.get("status"), self._reason, notes.cause):
+            return TIMEOUT
+        said = str(done.get("errorType") or report.get("errorType") or "")
+        if said in ("", wire.FAULT_EXIT) and _is_out_of_memory(report):
+            return wire.FAULT_OUT_OF_MEMORY
+        if said:
+            return said
+        if notes.cause:
+            return notes.cause
+        return wire.FAULT_EXIT if self._reason == wire.SHUTDOWN_FAILURE else _UNKNOWN
+
+    def _message(self, error_type: str, head: Head) -> str:
+        if error_type == TIMEOUT:
+            limit_s = max(0, head.deadline_ms * 1_000_000 - head.start_ns) / 1e9
+            return f"the invocation did not end within {limit_s:.2f} s"
+        if self._text.startswith(_FATAL):
+            fatal = self._text.partition("\n")[0].removeprefix(_FATAL)
+            return f"the runtime process ended: {fatal}"
+        if error_type == wire.FAULT_OUT_OF_MEMORY:
+            return "the runtime process was ended because it had used up the memory"
+        if error_type == "terminated":
+            return "ended by the platform"
+        return "the runtime process ended before the invocation did"
+
+    def _end_ns(self, error_type: str, notes: _Notes) -> int:
+        head = notes.head
+        end_ns = self._gone_ns
+        if error_type == TIMEOUT and head.deadline_ms:
+            end_ns = min(end_ns, head.deadline_ms * 1_000_000)
+        return min(max(end_ns, head.start_ns), _MAX_64)
+
+    def _stacks(self, notes: _Notes) -> str:
+        if self._text.startswith(_FATAL):
+            return self._text
+        return notes.stacks or self._text
+
+    def _invoke_span(self, head: Head) -> bytes:
+        left_ms = max(0, head.deadline_ms - head.start_ns // 1_000_000)
+        attributes: dict[str, object] = {
+            names.FAAS_TRIGGER: head.trigger,
+            names.FAAS_COLDSTART: head.cold,
+            **arn_attributes(head.arn, self._facts[1]),
+            names.FAAS_INVOCATION_ID: head.request_id,
+            names.LAMBDASCOPE_DEADLINE_MS: head.deadline_ms,
+            names.LAMBDASCOPE_REMAINING_START_MS: left_ms,
+        }
+        if head.xray_trace_id:
+            attributes[names.AWS_XRAY_TRACE_ID] = head.xray_trace_id
+        if head.tenant_id:
+            attributes[names.LAMBDASCOPE_TENANT_ID] = head.tenant_id
+        span = Span(
+            name=self._facts[0] or "function",
+            trace_id=head.trace_id,
+            span_id=head.span_id,
+            parent_span_id=head.parent_span_id,
+            kind=names.KIND_SERVER,
+            start_ns=head.start_ns,
+            attributes=attributes,
+            links=head.links,
+            flags=head.flags,
+        )
+        return self._encoder.span(span)
+
+    def _ending(self, error_type: str, message: str, end_ns: int, stacks: str) -> bytes:
+        """The fields that close a span: end, error.type, an event with the stacks, status."""
+        attributes = self._encoder.attributes({names.ERROR_TYPE: error_type})
+        event = b""
+        if stacks:
+            exception: dict[str, object] = {
+                names.EXCEPTION_TYPE: error_type,
+                names.EXCEPTION_MESSAGE: message,
+                names.EXCEPTION_STACKTRACE: stacks,
+            }
+            event = self._event(names.EVENT_EXCEPTION, end_ns, exception)
+        status = text_field(b"\x12", message) + b"\x18" + varint(names.STATUS_ERROR)
+        return b"".join(
+            (b"\x41", fixed64(end_ns), attributes, event, length_field(b"\x7a", status))
+        )
+
+    def _event(self, name: str, time_ns: int, attributes: dict[str, object]) -> bytes:
+        chunks = [b"\x09", fixed64(time_ns), text_field(b"\x12", name)]
+        self._attributes.write(b"\x1a", attributes, chunks)
+        return length_field(b"\x5a", b"".join(chunks))
+
+    def _wrap(self, scope: bytes, spans: list[bytes]) -> bytes:
+        if not scope:
+            return self._encoder.wrap(spans)
+        fields = [scope, *[length_field(b"\x12", span) for span in spans]]
+        return length_field(b"\x0a", self._resource + length_field(b"\x12", b"".join(fields)))
+
+
+def put(buffer: Buffer, story: Story, drop_reason: str | None, say: Callable[[str], None]) -> int:
+    """Put a story into the buffer and account for all of it; how many spans are in there now."""
+    ledger = buffer.ledger
+    if story.lost:
+        ledger.accept("traces", story.lost)
+        ledger.drop("traces", story.lost, "flight_full")
+    message = Message(
+        signal="traces",
+        kind=wire.CONTENT_TYPE_PROTOBUF,
+        body=story.body,
+        items=story.spans,
+        received=monotonic(),
+        urgent=True,
+    )
+    reason = drop_reason
+    if reason is None:
+        if buffer.put(message):
+            return story.spans
+        reason = "buffer_full"
+        say(f"no room for the {story.spans} spans of {story.request_id}, which had no end")
+    ledger.accept("traces", story.spans)
+    ledger.drop("traces", story.spans, reason)
+    return 0
+
+
+def _failures(batches: Sequence[bytes]) -> dict[tuple[str, str], dict[str, object]]:
+    """The records of invocations in the platform's batches, by type and request id."""
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for body in batches:
+        try:
+            items = parse_batch(body)
+        except RemoteProtocolError:
+            continue
+        for item in items:
+            kind, record = str(item.get("type")), item.get("record")
+            if kind in _RECORDS and isinstance(record, dict):
+                found[(kind, str(record.get("requestId", "")))] = record
+    return found
+
+
+def _is_out_of_memory(report: dict[str, object]) -> bool:
+    metrics = report.get("metrics")
+    if not isinstance(metrics, dict):
+        return False
+    size, used = metrics.get("memorySizeMB"), metrics.get("maxMemoryUsedMB")
+    return isinstance(size, (int, float)) and isinstance(used, (int, float)) and used >= size > 0
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{text[:20]!r} is no number")
+    return int(text)
+
+
+def _id(text: str, size: int) -> bytes:
+    found = bytes.fromhex(text)
+    if len(found) != size:
+        raise ValueError(f"{text[:40]!r} is no id")
+    return found
+
+
+def _is_span(data: bytes) -> bool:
+    """Whether the bytes are a well-formed message, so that fields may be appended to them."""
+    try:
+        for _ in iter_fields(data):
+            pass
+    except ValueError:
+        return False
+    return True
+
+
+def _is_scope(scope: bytes) -> bool:
+    """Whether the bytes are exactly one field ScopeSpans.scope, or nothing."""
+    try:
+        return not scope or [field[:2] for field in iter_fields(scope)] == [(1, WIRE_LENGTH)]
+    except ValueError:
+        return False
+
+
+def _start_ns(span: bytes) -> int:
+    start = 0
+    for number, wire_type, first, last in iter_fields(span):
+        if number == 7 and wire_type == 1:
+            start = int.from_bytes(span[first:last], "little")
+    return start

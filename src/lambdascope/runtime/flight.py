@@ -1,0 +1,290 @@
+"""The flight recorder: notes of the running invocation that survive the death of this process.
+
+At its start each invocation is announced with one pwrite; open and finished spans of the function,
+stacks and causes are added in the same way (see wire/flight.py for the layout). The extension reads
+the notes only of an invocation that had no end, closes what was open and says why. Loaded only
+where there is an extension; nothing in here raises, and nothing waits.
+
+For the span processor of an SDK: `times.flight` of the current invocation is a FlightRecorder or
+None; call `span_started` and `span_ended` with the encoded Span.
+"""
+
+from __future__ import annotations
+
+import os
+from _signal import (  # type: ignore[import-not-found]  # `signal` needs enum
+    SIG_DFL,
+    SIGTERM,
+    SIGURG,
+    getsignal,
+    signal,
+)
+from _thread import allocate_lock
+
+from lambdascope.runtime.handoff import open_private
+from lambdascope.runtime.resource import resource_facts
+from lambdascope.wire import flight as layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.telemetry import InvokeTimes
+    from lambdascope.runtime.trace_parent import TraceParent
+
+_ROOM = layout.SLOT_BYTES - layout.RESERVE_BYTES
+_MAX_SCOPE = 65_535
+# The lock is held for a write; only a signal handler that interrupted the holder waits in vain.
+_PATIENCE_S = 0.02
+
+
+class FlightFile:
+    """The file. `fd` is negative when there is none, or none any more."""
+
+    __slots__ = ("_say", "_text_fd", "fd", "first_slot", "offset_ns", "pid", "slots")
+
+    def __init__(self, say: Callable[[str], None], offset_ns: int) -> None:
+        self._say = say
+        self.fd = -1
+        self._text_fd = -1
+        self.pid = os.getpid()
+        self.offset_ns = offset_ns
+        self.first_slot = 0
+        self.slots = 0
+
+    def attach(self, path: str, config: RuntimeConfig) -> bool:
+        """Open what the extension has made, and take a slot for each of the workers."""
+        workers = 1 if config.by_processes else config.max_concurrency
+        try:
+            self.fd = open_private(path, os.O_RDWR)
+            self._take_slots(workers)
+            facts = "\0".join([fact.replace("\0", "") for fact in resource_facts(config)])
+            resource = layout.frame(layout.RESOURCE, facts.encode("utf-8", "replace"), b"once")
+            if len(resource) > layout.SLOTS_AT - layout.RESOURCE_AT:
+                raise ValueError("OTEL_RESOURCE_ATTRIBUTES are too long for it")
+            self.write(resource, layout.RESOURCE_AT)
+        except FileNotFoundError:
+            return False  # an extension that keeps none
+        except (OSError, ValueError) as error:
+            self.give_up(path, error)
+        if self.fd >= 0:
+            os.register_at_fork(after_in_child=self._forked)
+        return self.fd >= 0
+
+    def watch(self, path: str, near_end: Callable[[FrameType | None], None]) -> None:
+        """Have `near_end` called when the extension says that the deadline is near, and have
+        Python itself note the stacks at a fatal signal and at SIGTERM, even inside of C code.
+
+        Main thread only. Nothing of it costs anything before it happens.
+        """
+        import faulthandler
+
+        if getsignal(SIGURG) == SIG_DFL:
+            signal(SIGURG, lambda _signum, frame: near_end(frame))
+        if faulthandler.is_enabled():
+            return  # the function, or PYTHONFAULTHANDLER, wants it elsewhere
+        try:
+            self._text_fd = open_private(path, os.O_WRONLY)
+            os.lseek(self._text_fd, layout.TEXT_AT, os.SEEK_SET)
+            faulthandler.enable(file=self._text_fd)
+            faulthandler.register(SIGTERM, file=self._text_fd, chain=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            self._say(f"flight file: no stacks of fatal signals: {error}")
+
+    def write(self, data: bytes, position: int) -> None:
+        """Write all of it. Raises OSError."""
+        if os.pwrite(self.fd, data, position) != len(data):
+            raise OSError("the disk is full")
+
+    def give_up(self, what: str, error: Exception) -> None:
+        """Say it once and do without."""
+        reason = getattr(error, "strerror", None) or error
+        self._say(f"flight file: {what}: {reason}; invocations that die will have no spans")
+        self.close()
+
+    def close(self) -> None:
+        """Write nothing any more; in a forked process, for good."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _forked(self) -> None:
+        self.close()
+        text_fd, self._text_fd = self._text_fd, -1
+        if text_fd >= 0:
+            import faulthandler
+
+            # SIGTERM is as it was: see Termination.
+            faulthandler.disable()
+            os.close(text_fd)
+
+    def _take_slots(self, workers: int) -> None:
+        # Several processes do so at the same time; the lock is this process's until it unlocks.
+        os.lseek(self.fd, 0, os.SEEK_SET)
+        os.lockf(self.fd, os.F_LOCK, 4)
+        try:
+            first = int.from_bytes(os.pread(self.fd, 4, 0), "little")
+            taken = min(first + workers, layout.MAX_SLOTS)
+            self.write(taken.to_bytes(4, "little"), 0)
+        finally:
+            os.lockf(self.fd, os.F_ULOCK, 4)
+        self.first_slot = first
+        self.slots = max(0, taken - first)
+
+    def recorder(self, worker: int = 0, *, erases: bool = False) -> FlightRecorder | None:
+        """The recorder of one worker; None when the file has no slot for it."""
+        if worker >= self.slots:
+            return None
+        return FlightRecorder(self, self.first_slot + worker, erases=erases)
+
+
+class FlightRecorder:
+    """Writes one slot: the invocation that runs there. Threads may share it.
+
+    `erases`: its invocations are taken back when they are over, because the extension remembers
+    the latest few ends only, and with several at a time this one may not be among them.
+    """
+
+    __slots__ = (
+        "_at",
+        "_count",
+        "_erases",
+        "_file",
+        "_lock",
+        "_lost",
+        "_number",
+        "_start",
+        "has_own_spans",
+        "has_stacks",
+    )
+
+    def __init__(self, file: FlightFile, slot: int, *, erases: bool = False) -> None:
+        self._file = file
+        self._start = layout.SLOTS_AT + slot * layout.SLOT_BYTES
+        self._erases = erases
+        self._lock = allocate_lock()
+        self._count = 0
+        self._number = layout.END
+        # Where the next frame goes; 0 when there is no invocation.
+        self._at = 0
+        self._lost = 0
+        # Whether the function's own spans come here, and whether stacks have.
+        self.has_own_spans = False
+        self.has_stacks = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an invocation has been announced, and everything of it has had room."""
+        return self._at > 0 and self._file.fd >= 0 and not self._lost
+
+    def began(self, times: InvokeTimes, trace: TraceParent, *, cold: bool) -> None:
+        """Announce an invocation: what its span is made of when nobody else can make it."""
+        file = self._file
+        if file.fd < 0:
+            return
+        invocation = times.invocation
+        text = (
+            f"{file.pid}\0{invocation.request_id}\0{invocation.deadline_ms}"
+            f"\0{times.received_ns + file.offset_ns}\0{trace.trace_id.hex()}\0{trace.span_id.hex()}"
+            f"\0{trace.parent_span_id.hex()}\0{trace.flags}\0{times.trigger}\0{cold:d}"
+            f"\0{invocation.invoked_function_arn}\0{trace.xray_trace_id}"
+            f"\0{invocation.tenant_id or ''}"
+        )
+        for link in trace.links[: layout.MAX_LINKS]:
+            text = f"{text}\0{link.trace_id.hex()}\0{link.span_id.hex()}\0{link.flags}"
+        payload = text.encode("utf-8", "replace")
+        with self._lock:
+            self._count += 1
+            number = self._number = (self._count & 0xFFFF_FFFF).to_bytes(4, "little")
+            data = b"".join(
+                (len(payload).to_bytes(4, "little"), layout.HEAD, payload, number, layout.END)
+            )
+            self._lost = 0
+            self.has_own_spans = self.has_stacks = False
+            if len(data) > _ROOM:
+                self._at = 0  # no platform sends such headers
+            elif self._put(data, self._start):
+                self._at = self._start + len(data) - 4
+
+    def span_started(self, encoded_span: bytes, span_id: bytes, scope: bytes = b"") -> None:
+        """A span began. `encoded_span` is trace.proto's Span as far as it is known, `scope` the
+        encoded field ScopeSpans.scope, with tag and length, or empty for the runtime's own.
+        Later calls with the same id replace it."""
+        self._add_span(layout.OPEN, encoded_span, span_id, scope)
+
+    def span_ended(self, encoded_span: bytes, span_id: bytes, scope: bytes = b"") -> None:
+        """A span ended and is not handed over yet; arguments as in `span_started`."""
+        self._add_span(layout.CLOSED, encoded_span, span_id, scope)
+
+    def span_left(self, span_id: bytes) -> None:
+        """A span was handed over before the end of the invocation: it needs no care any more."""
+        with self._lock:
+            self._append(layout.LEFT, span_id, _ROOM)
+
+    def cut_short(self, cause: str) -> None:
+        """The runtime is being ended; `cause` is the error.type unless the platform tells it."""
+        self._append_last(layout.CAUSE, cause.encode())
+
+    def stacks(self, text: str) -> None:
+        """What is running now, shortly before the end; called in signal handlers too."""
+        self.has_stacks = True
+        room = layout.RESERVE_BYTES - 1024
+        self._append_last(layout.STACKS, text.encode("utf-8", "replace")[:room])
+
+    def ended(self) -> None:
+        """The end has been told to the extension."""
+        if self._erases:
+            self.erase()
+        else:
+            self._at = 0
+
+    def erase(self) -> None:
+        """The invocation is over, but the extension may not know it."""
+        with self._lock:
+            self._at = 0
+            if self._file.fd >= 0:
+                self._put(layout.END, self._start)
+
+    def _add_span(self, kind: bytes, encoded_span: bytes, span_id: bytes, scope: bytes) -> None:
+        size = len(scope)
+        if size:
+            self.has_own_spans = True
+        if len(span_id) != 8 or size > _MAX_SCOPE:
+            return
+        payload = b"".join((span_id, size.to_bytes(2, "little"), scope, encoded_span))
+        with self._lock:
+            self._append(kind, payload, _ROOM)
+
+    def _append_last(self, kind: bytes, payload: bytes) -> None:
+        held = self._lock.acquire(timeout=_PATIENCE_S)
+        try:
+            self._append(kind, payload, layout.SLOT_BYTES)
+        finally:
+            if held:
+                self._lock.release()
+
+    def _append(self, kind: bytes, payload: bytes, room: int) -> None:
+        at = self._at
+        if not at or self._file.fd < 0:
+            return
+        data = layout.frame(kind, payload, self._number)
+        # What tells of the loss is written again behind each frame.
+        if at - self._start + len(data) + 64 > room:
+            self._lost += 1
+            data = b""
+        lost = b""
+        if self._lost:
+            lost = layout.frame(layout.LOST, str(self._lost).encode(), self._number)
+        if self._put(b"".join((data, lost, layout.END)), at):
+            self._at = at + len(data)
+
+    def _put(self, data: bytes, position: int) -> bool:
+        try:
+            self._file.write(data, position)
+        except OSError as error:
+            self._at = 0
+            self._file.give_up("cannot be written", error)
+            return False
+        return True

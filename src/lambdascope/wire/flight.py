@@ -1,0 +1,94 @@
+"""The flight file: what a runtime notes of its invocations so that it survives the runtime.
+
+The extension makes the file beside the handoff file, the runtime writes, and the extension reads it
+when an invocation has had no end. A write is one pwrite into the page cache: it wakes nobody, waits
+for nothing, and is there after SIGKILL. All numbers are little-endian.
+
+    0               how many slots are taken (u32)
+    RESOURCE_AT     one frame RESOURCE
+    SLOTS_AT        MAX_SLOTS slots of SLOT_BYTES: one for each invocation that may run at a time
+    TEXT_AT         what the C library side of Python says of a fatal signal, as plain text
+
+A slot is a row of frames, ended by a length of zero; a new invocation begins again at its start. A
+frame is the payload's length (u32), a kind (one byte), the payload, and the invocation's number
+(u32, counted by the writer): it is at the end so that a frame that is cut off, or left over from an
+earlier invocation, does not have it.
+
+    HEAD      the first frame: texts of UTF-8 with NUL between them, in the order of HEAD_FIELDS
+    OPEN      a span that has begun: span id (8), length (u16) and bytes of the field
+              ScopeSpans.scope (or nothing, for the runtime's own), then trace.proto's Span
+    CLOSED    the same of a span that has ended
+    LEFT      the id of a span that has been handed over in another way
+    STACKS    text: what was running
+    CAUSE     text: why the runtime cut the invocation short, as error.type has it
+    LOST      text: how many spans had no room
+
+It knows the layout and nothing of files, times or protobuf.
+"""
+
+from __future__ import annotations
+
+RESOURCE_AT = 64
+SLOTS_AT = 16_384
+SLOT_BYTES = 131_072
+MAX_SLOTS = 128
+TEXT_AT = SLOTS_AT + MAX_SLOTS * SLOT_BYTES
+# At the end of each slot, for stacks and causes alone.
+RESERVE_BYTES = 32_768
+
+RESOURCE = b"R"
+HEAD = b"H"
+OPEN = b"O"
+CLOSED = b"C"
+LEFT = b"L"
+STACKS = b"S"
+CAUSE = b"K"
+LOST = b"X"
+
+END = b"\0\0\0\0"
+# Length, kind, number.
+FRAME_BYTES = 9
+# Texts and decimal numbers; ids in hex; times are Unix time. `cold` is 1 or 0. What follows is
+# three texts for each link: trace id, span id, flags. Bounded: see MAX_LINKS.
+HEAD_FIELDS = (
+    "pid",
+    "request_id",
+    "deadline_ms",
+    "start_ns",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "flags",
+    "trigger",
+    "cold",
+    "arn",
+    "xray_trace_id",
+    "tenant_id",
+)
+MAX_LINKS = 16
+
+
+def frame(kind: bytes, payload: bytes, number: bytes) -> bytes:
+    """One frame; `number` is 4 bytes."""
+    return b"".join((len(payload).to_bytes(4, "little"), kind, payload, number))
+
+
+def read_frames(slot: bytes, first: bytes = HEAD) -> list[tuple[bytes, bytes]]:
+    """The kinds and payloads of a slot up to its end, or to what is cut off; none unless `first`
+    is the kind of the first one. Never raises."""
+    found: list[tuple[bytes, bytes]] = []
+    number = b""
+    at = 0
+    while True:
+        size = int.from_bytes(slot[at : at + 4], "little")
+        payload_end = at + 5 + size
+        tail = slot[payload_end : payload_end + 4]
+        if not size or len(tail) != 4 or (found and tail != number):
+            return found
+        kind = slot[at + 4 : at + 5]
+        if not found:
+            if kind != first:
+                return found
+            number = tail
+        found.append((kind, slot[at + 5 : payload_end]))
+        at = payload_end + 4
