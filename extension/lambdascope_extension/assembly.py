@@ -88,6 +88,7 @@ class Parts:
         flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
+            flight.on_told = handed_over.remember
             client=client,
             reactor=self.reactor,
             servers=self.servers,

@@ -173,15 +173,15 @@ class Fallen:
         message = self._message(error_type, head)
         end_ns = self._end_ns(error_type, notes)
         stacks = self._stacks(notes)
-        by_scope: dict[bytes, list[bytes]] = {b"": []}
-        for scope, span in notes.closed.values():
-            by_scope.setdefault(scope, []).append(span)
         own_scope, own = notes.open.pop(head.span_id, (b"", b""))
         own = own or self._invoke_span(head)
         left_ms = max(0, head.deadline_ms - end_ns // 1_000_000)
         own += self._encoder.attributes({names.LAMBDASCOPE_REMAINING_END_MS: left_ms})
         own += self._ending(error_type, message, end_ns, stacks)
-        by_scope.setdefault(own_scope, []).append(own)
+        # The invoke span first: what is joined to it later looks there.
+        by_scope = {own_scope: [own]}
+        for scope, span in notes.closed.values():
+            by_scope.setdefault(scope, []).append(span)
         for scope, span in notes.open.values():
             ending = self._ending(error_type, message, max(end_ns, _start_ns(span)), "")
             by_scope.setdefault(scope, []).append(span + ending)

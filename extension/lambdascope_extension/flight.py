@@ -55,6 +55,8 @@ class Flight:
         self._drop_reason = drop_reason
         self._batches: list[bytes] = []
         self._gone_ns = 0
+        # Told request id and body of what was made here, as of what a runtime hands over.
+        self.on_told: Callable[[str, bytes], None] = lambda request_id, body: None
         self._reason = ""
         self._late_until = 0.0
         self._word_until = 0.0
@@ -125,9 +127,12 @@ class Flight:
         for slot in slots:
             data = self._read(layout.SLOTS_AT + slot * layout.SLOT_BYTES, layout.SLOT_BYTES)
             try:
-                put(self._buffer, fallen.tell(data), self._drop_reason, self._say)
+                story = fallen.tell(data)
             except (ValueError, IndexError) as error:
                 self._say(f"slot {slot} of the flight file cannot be read: {error}")
+            else:
+                put(self._buffer, story, self._drop_reason, self._say)
+                self.on_told(story.request_id, story.body)
 
     def _open_heads(self) -> list[tuple[int, list[str]]]:
         """Slot and head of each invocation without an end."""

@@ -41,6 +41,8 @@ OVER = "over"
 
 # How long a cut export may take to say so.
 _CUT_S = 0.05
+# What a process needs to end.
+_EXIT_S = 0.03
 # How long after SHUTDOWN a runtime may still send what it flushed on its own SIGTERM.
 _LATE_DATA_S = 0.1
 # After a wait this long the environment was frozen, and peers have given up its connections.
@@ -65,6 +67,8 @@ class Lifecycle:
         background: bool,
     ) -> None:
         self.phase = NEXT
+        self.shutdown_reason = SHUTDOWN_SPINDOWN
+        self.ends_by = _FOR_EVER
         self._client = client
         self._reactor = reactor
         self._servers = servers
@@ -282,13 +286,16 @@ class Lifecycle:
     def _shut_down(self, event: Shutdown) -> None:
         now = monotonic()
         self.phase = SHUTDOWN
+        self.shutdown_reason = event.reason
         self._deadline = now + event.deadline_ms / 1000 - time()
+        self.ends_by = self._deadline - _EXIT_S
         decision = policy.decide(policy.AT_SHUTDOWN, self._state(now), self._flusher.settings)
         self._until = now + decision.budget_s
         self._late_until = min(self._until, now + _LATE_DATA_S)
         if time() - self._asked_at > _LONG_WAIT_S:
             self._flusher.after_thaw()
         self._flight.shut_down(event.reason, now, self._until)
+        self._flight.waits(now, wall_ns=time_ns())
         self._flusher.begin(now, self._until, everything=True)
 
     def _while_shutting_down(self, now: float) -> None:
