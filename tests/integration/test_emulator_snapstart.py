@@ -186,6 +186,45 @@ def test_connections_across_the_snapshot(tmp_path: Path) -> None:
         assert ("b''", "b''") == (stage.lines.wait_for("idle"), stage.lines.wait_for("waiting"))
 
 
+INTERNAL = SNAPPED.replace(
+    "from raw import *",
+    """from raw import *
+import threading
+me = register("inside", "INVOKE")
+def live():
+    while True:
+        say("inside", next_extension_event(me)["eventType"])
+threading.Thread(target=live, daemon=True).start()
+""",
+    1,
+)
+
+
+def test_an_extension_inside_of_the_runtime(tmp_path: Path) -> None:
+    """It is in the snapshot with it, and its event comes after the restore."""
+    with stage_of(tmp_path, INTERNAL).ready().frozen() as stage:
+        stage.invoke()
+        printed = stage.lines.texts("function")
+    assert ["restored 200 0", "inside INVOKE"] == printed
+
+
+def test_lines_in_json(tmp_path: Path) -> None:
+    """With the JSON log format the events of the restore are lines like the others."""
+    with stage_of(tmp_path).configure(log_format="JSON").ready() as stage:
+        stage.invoke()
+        lines = [json.loads(line) for line in stage.lines.texts("platform")]
+    kinds = ["initStart", "initReport", "restoreStart", "restoreReport", "start", "report"]
+    assert [f"platform.{kind}" for kind in kinds] == [line["type"] for line in lines]
+
+
+def test_two_callers_at_once(tmp_path: Path) -> None:
+    """The first one's invocation has the restore, the second one's is warm."""
+    with stage_of(tmp_path).ready() as stage:
+        calls = [stage.invoke_beside(), stage.invoke_beside()]
+        restored = [call.over().cold for call in calls]
+    assert [False, True] == sorted(restored)
+
+
 def test_a_second_restore_is_refused(tmp_path: Path) -> None:
     """A snapshot is restored once in a process's life."""
     twice = SNAPPED.replace("say(", 'say("again", call("GET", RUNTIME + "restore/next")[0]); say(')

@@ -151,6 +151,11 @@ def _variables(options: Options, environ: Mapping[str, str]) -> dict[str, str]:
             raise CommandError(f"--env {name}: Lambda sets this variable itself")
         if name == names.ENV_HANDOFF_FILE:
             raise CommandError(f"--env {name}: the emulator sets this variable itself")
+        if options.snap_start and name in (names.ENV_CREDENTIALS_URI, names.ENV_CREDENTIALS_TOKEN):
+            raise CommandError(
+                f"--env {name}: with --snap-start the emulator sets this variable itself; what "
+                "--env AWS_ACCESS_KEY_ID and its kin give is found there"
+            )
         if value is None and name not in environ:
             raise CommandError(f"--env {name}: not set in this shell; use --env {name}=VALUE")
         found[name] = environ[name] if value is None else value

@@ -32,6 +32,17 @@ def test_nothing_given_is_a_new_function_on_lambda(tmp_path):
     assert not function.guessed
 
 
+def test_snap_start(tmp_path):
+    """The pause is in milliseconds, and init has more time."""
+    config = _function(tmp_path, snap_start=True, snapshot_pause_s=1.5).config
+    assert ("snap-start", 1500, 130_000) == (
+        config.init_type,
+        config.snapshot_pause_ms,
+        config.init_timeout_ms,
+    )
+    assert 100 == _function(tmp_path, snap_start=True).config.snapshot_pause_ms
+
+
 def test_what_is_given_arrives(tmp_path):
     """Every option has its place in the configuration."""
     function = _function(
@@ -82,6 +93,10 @@ def test_a_guessed_handler_is_said(tmp_path):
         ({"python": "no-such-python"}, "--python no-such-python"),
         ({"python": "/bin/false"}, "/bin/false cannot be used as a Python: asked for its version"),
         ({"variables": (("LAMBDASCOPE_HANDOFF_FILE", "x"),)}, "the emulator sets this variable"),
+        (
+            {"variables": (("AWS_CONTAINER_AUTHORIZATION_TOKEN", "x"),), "snap_start": True},
+            "with --snap-start the emulator sets",
+        ),
         ({"extensions": "/nowhere"}, "--extensions /nowhere: No such file"),
     ],
 )
