@@ -17,9 +17,10 @@ from _signal import (  # type: ignore[import-not-found]  # `signal` would import
 )
 from time import monotonic
 
+from lambdascope.wire import names
 from lambdascope.wire.extensions_api import Shutdown
 from lambdascope_extension.buffer import Buffer
-from lambdascope_extension.config import environment
+from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.export_config import read_export_config
 from lambdascope_extension.exporter import Exporter
@@ -28,6 +29,7 @@ from lambdascope_extension.flush_settings import read_flush_settings
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.ledger import Ledger
+from lambdascope_extension.leftovers import Leftovers
 from lambdascope_extension.lifecycle import Lifecycle
 from lambdascope_extension.platform_config import read_platform_config
 from lambdascope_extension.reactor import Reactor
@@ -73,6 +75,10 @@ class Parts:
         self.client = client
         self.reactor = Reactor()
         self.buffer = Buffer(Ledger())
+        handoff_file = environ.get(names.ENV_HANDOFF_FILE) or default_handoff_file()
+        folder = handoff_file.rpartition("/")[0] or "."
+        self.leftovers = Leftovers(self.buffer, folder, environ, say)
+        self.leftovers.restore()
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
         self.intake = Intake(
@@ -80,15 +86,15 @@ class Parts:
         )
         self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
         flusher = TelemetryFlusher(self.buffer, Exporter(wake_in), config, say, settings)
+        flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
         if platform.wants_anything:
             handed_over = HandedOver()
+            flight.on_told = handed_over.remember
             if telemetry is not None:
                 self.intake.handed_over = handed_over
             flusher.use(_collecting(self.buffer, handed_over, platform, environ))
-        flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
-            flight.on_told = handed_over.remember
             client=client,
             reactor=self.reactor,
             servers=self.servers,
@@ -128,6 +134,10 @@ def run(
         say(f"telemetry is counted and dropped from now on, after a fault: {describe_fault(error)}")
         reason = "fault"
         _idle(parts)
+    try:
+        parts.leftovers.keep(parts.lifecycle.shutdown_reason, parts.lifecycle.ends_by)
+    except Exception as error:  # noqa: BLE001 - the process edge: what is held is dropped instead
+        say(f"cannot keep what was not exported, after a fault: {describe_fault(error)}")
     parts.buffer.drop_all(reason)
     summary = parts.buffer.ledger.summary()
     if summary:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import posix
 
 from lambdascope.otlp.walk import count_spans
-from lambdascope.wire.names import CONTENT_TYPE_JSON
+from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 
+# The two content types by the names that files and lines of a log have for them.
+KINDS = {"protobuf": CONTENT_TYPE_PROTOBUF, "json": CONTENT_TYPE_JSON}
+FORMS = {kind: form for form, kind in KINDS.items()}
 _ID_BYTES = 16
 
 

@@ -99,6 +99,15 @@ class Buffer:
         queue.add(message)
         return True
 
+    def restore(self, batch: Batch) -> None:
+        """Accept a batch that was held by a process before this one; dropped without room."""
+        self.ledger.accept(batch.signal, batch.items)
+        self.held_bytes += len(batch.body)
+        if self.held_bytes > self._max_bytes:
+            self.drop(batch, "buffer_full")
+        else:
+            self.put_back(batch)
+
     def pending(self, skip: Container[str] = ()) -> tuple[int, float]:
         """Bytes that could be taken, without the signals in `skip`, and since when they wait.
 

@@ -68,7 +68,7 @@ def test_dead_collector(start: Start) -> None:
     assert f"export of traces to {DEAD}/v1/traces failed: connection refused" in line
     assert "check OTEL_EXPORTER_OTLP_ENDPOINT" in line
     summary = function.shut_down()
-    assert "30 spans accepted, 0 exported, 30 dropped (shutdown 30), 0 held" in summary
+    assert "30 spans accepted, 0 exported, 30 dropped (stdout 30), 0 held" in summary
     assert 2 == len(function.extension.lines)
 
 
@@ -168,7 +168,7 @@ def test_collector_that_does_not_accept(start: Start) -> None:
         assert 0.3 < max(held) < 0.4 + SLACK_S
         summary = function.shut_down(limit_s=1.0)
         count = function.count
-        assert f"{count} spans accepted, 0 exported, {count} dropped (shutdown {count})" in summary
+        assert f"{count} spans accepted, 0 exported, {count} dropped (stdout {count})" in summary
         for client in waiting:
             client.close()
 
@@ -188,7 +188,7 @@ def test_slow_collector_is_cut(start: Start, collector: FakeCollector) -> None:
     assert "no answer" in function.extension.wait_line("failed")
     summary = function.shut_down(limit_s=1.0)
     count = function.count
-    assert f"{count} spans accepted, 0 exported, {count} dropped (shutdown {count})" in summary
+    assert f"{count} spans accepted, 0 exported, {count} dropped (stdout {count})" in summary
 
 
 def test_slow_collector_and_the_deadline(start: Start, collector: FakeCollector) -> None:
@@ -212,7 +212,7 @@ def test_shutdown_keeps_its_budget(start: Start, collector: FakeCollector) -> No
     sent = time.monotonic()
     summary = function.shut_down(limit_s=1.0)
     assert time.monotonic() - sent < 1.0
-    assert "2 spans accepted, 1 exported, 1 dropped (shutdown 1)" in summary
+    assert "2 spans accepted, 1 exported, 1 dropped (stdout 1)" in summary
 
 
 def test_signal_while_holding(start: Start, collector: FakeCollector) -> None:

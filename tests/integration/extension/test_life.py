@@ -219,7 +219,7 @@ def test_shutdown_while_an_export_hangs(
     platform.shut_down(limit_s=1.0)
     assert 0 == extension.wait_exit(2)
     never.set()
-    assert "traces: 1 spans accepted, 0 exported, 1 dropped (shutdown 1)" in extension.lines[-1]
+    assert "traces: 1 spans accepted, 0 exported, 1 dropped (stdout 1)" in extension.lines[-1]
 
 
 def test_frozen_in_next(
