@@ -116,6 +116,80 @@ FAAS_TRIGGER_PUBSUB = "pubsub"
 FAAS_TRIGGER_TIMER = "timer"
 FAAS_TRIGGER_OTHER = "other"
 
+# Semantic conventions 1.44, faas/faas-spans: datasource and timer triggers; times in ISO 8601, UTC.
+FAAS_DOCUMENT_COLLECTION = "faas.document.collection"
+FAAS_DOCUMENT_NAME = "faas.document.name"
+FAAS_DOCUMENT_OPERATION = "faas.document.operation"
+FAAS_DOCUMENT_TIME = "faas.document.time"
+FAAS_DOCUMENT_OPERATION_INSERT = "insert"
+FAAS_DOCUMENT_OPERATION_EDIT = "edit"
+FAAS_DOCUMENT_OPERATION_DELETE = "delete"
+FAAS_TIME = "faas.time"
+
+# Semantic conventions 1.44, http/http-spans: the server's side. A method that the page does not
+# list is written as HTTP_METHOD_OTHER, with the original beside it.
+HTTP_REQUEST_METHOD = "http.request.method"
+HTTP_REQUEST_METHOD_ORIGINAL = "http.request.method_original"
+HTTP_RESPONSE_STATUS_CODE = "http.response.status_code"
+HTTP_ROUTE = "http.route"
+HTTP_METHOD_OTHER = "_OTHER"
+URL_PATH = "url.path"
+URL_QUERY = "url.query"
+URL_SCHEME = "url.scheme"
+USER_AGENT_ORIGINAL = "user_agent.original"
+CLIENT_ADDRESS = "client.address"
+SERVER_ADDRESS = "server.address"
+NETWORK_PROTOCOL_NAME = "network.protocol.name"
+NETWORK_PROTOCOL_VERSION = "network.protocol.version"
+GRAPHQL_OPERATION_TYPE = "graphql.operation.type"
+
+# Semantic conventions 1.44, messaging/messaging-spans. The two values that are not in the registry
+# are for systems that it does not know.
+MESSAGING_SYSTEM = "messaging.system"
+MESSAGING_OPERATION_NAME = "messaging.operation.name"
+MESSAGING_OPERATION_TYPE = "messaging.operation.type"
+MESSAGING_DESTINATION_NAME = "messaging.destination.name"
+MESSAGING_DESTINATION_PARTITION_ID = "messaging.destination.partition.id"
+MESSAGING_MESSAGE_ID = "messaging.message.id"
+MESSAGING_BATCH_MESSAGE_COUNT = "messaging.batch.message_count"
+MESSAGING_OPERATION_PROCESS = "process"
+MESSAGING_SYSTEM_ACTIVEMQ = "activemq"
+MESSAGING_SYSTEM_AWS_SNS = "aws.sns"
+MESSAGING_SYSTEM_AWS_SQS = "aws_sqs"
+MESSAGING_SYSTEM_KAFKA = "kafka"
+MESSAGING_SYSTEM_RABBITMQ = "rabbitmq"
+MESSAGING_SYSTEM_KINESIS = "aws_kinesis"
+# The name of a span of a batch that is not from one place (faas/aws-lambda, SQS).
+MULTIPLE_SOURCES = "multiple_sources"
+
+# Semantic conventions 1.44, registry/attributes/aws.
+AWS_KINESIS_STREAM_NAME = "aws.kinesis.stream_name"
+AWS_SNS_TOPIC_ARN = "aws.sns.topic.arn"
+AWS_STEP_FUNCTIONS_STATE_MACHINE_ARN = "aws.step_functions.state_machine.arn"
+
+# Not in the conventions: what EventBridge says about an event, and a load balancer's target group.
+AWS_EVENTBRIDGE_SOURCE = "aws.eventbridge.source"
+AWS_EVENTBRIDGE_DETAIL_TYPE = "aws.eventbridge.detail_type"
+AWS_EVENTBRIDGE_EVENT_ID = "aws.eventbridge.event_id"
+AWS_EVENTBRIDGE_RULE_ARN = "aws.eventbridge.rule_arn"
+AWS_ELB_TARGET_GROUP_ARN = "aws.elb.target_group_arn"
+
+# Our own, on the span of an invocation: the service that the event's shape is of, the service's own
+# word for what happened, and for batches of changes how many there are.
+LAMBDASCOPE_EVENT_SOURCE = "lambdascope.event.source"
+LAMBDASCOPE_EVENT_TYPE = "lambdascope.event.type"
+LAMBDASCOPE_EVENT_RECORDS = "lambdascope.event.records"
+
+# Our own, on the span of an invocation: what its parent was taken from, what became of the other
+# candidates, and False where the parent's trace is not sampled elsewhere.
+LAMBDASCOPE_PARENT_SOURCE = "lambdascope.parent.source"
+LAMBDASCOPE_PARENT_REASON = "lambdascope.parent.reason"
+LAMBDASCOPE_PARENT_SAMPLED = "lambdascope.parent.sampled"
+PARENT_CLIENT_CONTEXT = "client_context"
+PARENT_EVENT = "event"
+PARENT_XRAY = "xray"
+PARENT_NONE = "none"
+
 # Semantic conventions 1.44, faas/aws-lambda: the ARN as it was invoked, with its alias.
 AWS_LAMBDA_INVOKED_ARN = "aws.lambda.invoked_arn"
 

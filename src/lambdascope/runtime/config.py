@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 XRAY_PARENT = "parent"
 XRAY_LINK = "link"
+# Besides these there is the header of the invocation itself, see LAMBDASCOPE_XRAY.
+_DEFAULT_PROPAGATORS = ("tracecontext", "baggage")
+_PROPAGATORS = (*_DEFAULT_PROPAGATORS, "b3", "b3multi", "xray", "xray-lambda", "none")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 # AWS's Python client stops escaping non-ASCII characters from 3.12 on, by the name of the image.
 _RAW_UNICODE_ENVS = tuple(f"AWS_Lambda_python3.{minor}" for minor in (12, 13, 14, 15))
@@ -73,6 +76,7 @@ class RuntimeConfig:
         self.wants_export = bool(
             get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
+        self.propagators, self.reads_xray = self._propagators(get("OTEL_PROPAGATORS", ""))
         self.xray_policy = self._xray_policy(environ)
         self.service_name = get("OTEL_SERVICE_NAME", "")
         self.resource_attributes = self._resource_attributes(get("OTEL_RESOURCE_ATTRIBUTES", ""))
@@ -95,8 +99,24 @@ class RuntimeConfig:
             names.ENV_OTLP_ENDPOINT, ""
         )
         to_xray = endpoint.startswith("https://xray.") and ".amazonaws.com" in endpoint
-        asked = "xray-lambda" in environ.get("OTEL_PROPAGATORS", "")
-        return XRAY_PARENT if to_xray or asked else XRAY_LINK
+        return XRAY_PARENT if to_xray or "xray-lambda" in self.propagators else XRAY_LINK
+
+    def _propagators(self, text: str) -> tuple[tuple[str, ...], bool]:
+        """Those that read the contexts of senders, and whether X-Ray's in records are read."""
+        chosen = [each.strip().lower() for each in text.split(",")]
+        for each in chosen:
+            if each and each not in _PROPAGATORS:
+                self.problems.append(
+                    f"OTEL_PROPAGATORS: {each[:40]!r} is not known "
+                    f"({', '.join(_PROPAGATORS)}); left out"
+                )
+        if not any(chosen):
+            return _DEFAULT_PROPAGATORS, True
+        if "none" in chosen:
+            return (), False
+        known = tuple(each for each in _PROPAGATORS if each in chosen)
+        known = tuple(sorted(known, key=chosen.index))
+        return known, "xray" in known or "xray-lambda" in known
 
     def _resource_attributes(self, text: str) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -39,6 +39,8 @@ def fits(times: InvokeTimes, parent: TraceParent) -> bool:
     invocation = times.invocation
     return (
         times.stream is None
+        and times.source is None
+        and parent.is_plain
         and (times.span is None or times.span.real is None)
         and invocation.tenant_id is None
         and len(invocation.request_id) <= _MAX_TEXT

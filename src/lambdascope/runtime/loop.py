@@ -174,7 +174,7 @@ class Loop:
             )
             decode = decode_event if self.compat is None else self.compat.decoder()
             event = decode(invocation.body, invocation.content_type)
-            self._telemetry.started(times, event)
+            self._telemetry.started(times, event, context)
             result = self._call(event, context, times)
             stream = times.stream
             if stream is not None and (stream.started or result is None):
@@ -184,6 +184,8 @@ class Loop:
             encoder = own if self.compat is None else self.compat.encoder(own)
             body, content_type = encoder.encode(result)
             check_size(body)
+            if times.source is not None:
+                times.source.answered(result)
         except Terminated:
             raise
         except SystemExit as error:

@@ -61,7 +61,7 @@ class Phases:
             return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
         report = self._report_span(times, parent, failed=error is not None)
-        spans = [invoke, report]
+        spans = [invoke, report, *self._batch_spans(times, invoke)]
         if self._init is not None:
             spans += self._first_spans(self._init, times, invoke=invoke, report=report)
             self._init = None
@@ -73,9 +73,8 @@ class Phases:
 
     def _healthy_body(self, times: InvokeTimes, parent: TraceParent) -> bytes:
         remaining_ms = (_left_ms(times, times.entered_ns), _left_ms(times, times.returned_ns))
-        arn = times.invocation.invoked_function_arn
         shared = (
-            self._about_invocation(arn, times.trigger, is_cold=False),
+            self._about_invocation(times, parent, is_cold=False),
             self._about_report(names.RESPONSE_MODE_BUFFERED, times.status_code),
         )
         return self._healthy.encode(times, parent, remaining_ms, shared)
@@ -88,11 +87,12 @@ class Phases:
         span.status_code = names.STATUS_ERROR
         span.status_message = message
         span.attributes[names.ERROR_TYPE] = error_type
-        spans = [span]
+        spans = [span, *self._batch_spans(times, span)]
         if self._init is not None:
             spans += self._first_spans(self._init, times, invoke=span)
             self._init = None
         return self._encoder.encode(spans), len(spans)
+
     def note_open(self, times: InvokeTimes, flight: FlightRecorder, *, final: bool) -> None:
         """Note the running invocation as far as it is known, in case that it has no end.
 
@@ -109,7 +109,6 @@ class Phases:
         for one in others:
             flight.span_ended(self._encoder.span(one), one.span_id)
         flight.span_started(self._encoder.span(span), span.span_id)
-
 
     def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
         """The OTLP body of an init, or a restore, that no invocation will follow."""
@@ -138,6 +137,8 @@ class Phases:
             attributes[names.AWS_XRAY_TRACE_ID] = parent.xray_trace_id
         if invocation.tenant_id is not None:
             attributes[names.LAMBDASCOPE_TENANT_ID] = invocation.tenant_id
+        if parent.sampled is False:
+            attributes[names.LAMBDASCOPE_PARENT_SAMPLED] = False
         span = Span(
             name=self._name,
             trace_id=parent.trace_id,
@@ -147,12 +148,15 @@ class Phases:
             start_ns=times.received_ns + offset,
             end_ns=times.returned_ns + offset,
             attributes=attributes,
-            links=parent.links,
+            links=list(parent.links),
             flags=parent.flags,
-            encoded=self._about_invocation(
-                invocation.invoked_function_arn, times.trigger, is_cold=self._init is not None
-            ),
+            trace_state=parent.trace_state,
+            encoded=self._about_invocation(times, parent, is_cold=self._init is not None),
         )
+        if times.source is not None:
+            from lambdascope.runtime.event_spans import describe
+
+            describe(span, times, self._config)
         if times.span is not None and times.span.real is not None:
             from lambdascope.runtime.otel.convert import annotate
 
@@ -160,6 +164,14 @@ class Phases:
         if error is not None:
             _mark(span, error)
         return span
+
+    def _batch_spans(self, times: InvokeTimes, invoke: Span) -> list[Span]:
+        """The span of a queue's batch, which is for all of its messages."""
+        if times.source is None or not times.source.span_id:
+            return []
+        from lambdascope.runtime.event_spans import batch_span
+
+        return [batch_span(invoke, times.source, self._config)]
 
     def _report_span(self, times: InvokeTimes, parent: TraceParent, *, failed: bool) -> Span:
         offset = self._clock.offset_ns
@@ -204,15 +216,19 @@ class Phases:
             spans += restored
         return spans + late_imports(init, self._clock, invoke, report)
 
-    def _about_invocation(self, arn: str, trigger: str, *, is_cold: bool) -> bytes:
-        key = (arn, trigger, is_cold)
+    def _about_invocation(self, times: InvokeTimes, parent: TraceParent, *, is_cold: bool) -> bytes:
+        arn = times.invocation.invoked_function_arn
+        key = (arn, times.trigger, is_cold, parent.source, parent.reason)
         encoded = self._shared.get(key)
         if encoded is None:
             attributes: dict[str, object] = {
-                names.FAAS_TRIGGER: trigger,
+                names.FAAS_TRIGGER: times.trigger,
                 names.FAAS_COLDSTART: is_cold,
                 **arn_attributes(arn, self._config.function_version or ""),
+                names.LAMBDASCOPE_PARENT_SOURCE: parent.source,
             }
+            if parent.reason:
+                attributes[names.LAMBDASCOPE_PARENT_REASON] = parent.reason
             encoded = self._share(key, attributes)
         return encoded
 

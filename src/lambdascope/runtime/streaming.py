@@ -101,6 +101,11 @@ class ResponseStream:
         return self.first_byte_ns > 0
 
     @property
+    def http_status(self) -> int:
+        """The status of the HTTP answer; 200 where the function has not said any."""
+        return 200 if self._prelude is None else self._prelude.status_code
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes of the body so far."""
         return self._upload.sent_bytes if self._upload is not None else 0

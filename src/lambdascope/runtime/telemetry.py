@@ -11,7 +11,7 @@ from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
 from lambdascope.runtime.handoff import BUDGET_S
-from lambdascope.runtime.triggers import trigger_of
+from lambdascope.runtime.triggers import DIRECT, shape_of, trigger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from typing import ClassVar, Protocol
 
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.context import LambdaContext
+    from lambdascope.runtime.event_source import EventSource
     from lambdascope.runtime.faults import ErrorReport
+    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes
-    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.otel.bridge import Bridge
     from lambdascope.runtime.otel.invoke_span import InvokeSpan
     from lambdascope.runtime.phases import Phases
+    from lambdascope.runtime.senders import Senders
     from lambdascope.runtime.streaming import ResponseStream
     from lambdascope.runtime.trace_parent import TraceParent
     from lambdascope.wire.runtime_api import Invocation
@@ -59,12 +62,13 @@ class InvokeTimes:
         "after",
         "deadline_ns",
         "entered_ns",
+        "flight",
         "invocation",
         "received_ns",
         "reported_ns",
-        "flight",
         "response_size",
         "returned_ns",
+        "source",
         "span",
         "status_code",
         "stream",
@@ -85,13 +89,14 @@ class InvokeTimes:
         self.after: list[tuple[Callable[..., object], tuple[object, ...]]] | None = None
         self.trigger = FAAS_TRIGGER_OTHER
         self.trace: TraceParent | None = None
+        self.source: EventSource | None = None
         self.span: InvokeSpan | None = None
+        self.flight: FlightRecorder | None = None
 
 
 class Telemetry:
     """Spans of one environment.
 
-        self.flight: FlightRecorder | None = None
     `bridge` is there once the function has imported OpenTelemetry, `sources` are its metrics and
     logs: one for the process.
     `make_phases` is called after the first response, because its modules are not needed before; it
@@ -99,12 +104,12 @@ class Telemetry:
     """
 
     bridge: Bridge | None = None
+    flight: FlightRecorder | None = None
     sources: ClassVar[list[Source]] = []
 
     def __init__(
         self,
         config: RuntimeConfig,
-    flight: FlightRecorder | None = None
         make_phases: Callable[[], Phases] | None,
         handoff: Handoff,
         logs: Logs,
@@ -123,7 +128,7 @@ class Telemetry:
         """An invocation was received."""
         self._open = times
 
-    def started(self, times: InvokeTimes, event: object) -> None:
+    def started(self, times: InvokeTimes, event: object, context: LambdaContext) -> None:
         """Its event is known: find its place in a trace, before the handler runs."""
         if self._make_phases is None:
             return
@@ -143,6 +148,23 @@ class Telemetry:
             self.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
+
+    def _senders(
+        self, times: InvokeTimes, shape: str, event: object, context: LambdaContext
+    ) -> Senders:
+        from lambdascope.runtime.senders import Senders
+
+        if shape != DIRECT:
+            from lambdascope.runtime.event_source import capture
+
+            times.trigger = trigger_of(shape)
+            times.source = capture(shape, event, self._config)
+        return Senders(self._config, context, times.source)
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether no invocation of this environment is over."""
+        return self._made is None
 
     def enter(self, times: InvokeTimes) -> None:
         """What runs now in this context is the invocation's."""
@@ -199,36 +221,14 @@ class Telemetry:
             if times is not None and self._make_phases is not None and self._handoff.present:
                 # The platform ends an invocation at its deadline and not before, unless it fails.
                 kind = "timeout" if monotonic_ns() >= times.deadline_ns else "terminated"
+                if times.flight is not None and self._note_cause(times, times.flight, kind):
+                    return
                 body, count = self._phases().cut_short(times, kind, "ended by the platform")
                 body, count = self._with_own(body, count)
                 self._handoff.send(body, times.invocation.request_id, count)
         except Exception as fault:  # noqa: BLE001 - the process ends now in any case
             self._fault(fault)
 
-    def close(self) -> None:
-        """The process ends; wait for the last answer within its budget."""
-        self._send_signals(at_once=True)
-        self._handoff.finish()
-
-    def _phases(self) -> Phases:
-        if self._made is None:
-            assert self._make_phases is not None  # noqa: S101 - the caller asked
-            self._made = self._make_phases()
-        return self._made
-
-    def _send_signals(self, *, at_once: bool) -> None:
-        for source in self.sources:
-            try:
-                path, body, _ = source(at_once=at_once)
-                if body:
-                if times.flight is not None and self._note_cause(times, times.flight, kind):
-                    return
-                    self._handoff.send_signal(path, body)
-            except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
-                self._fault(fault)
-
-    def _with_own(self, body: bytes, count: int) -> tuple[bytes, int]:
-        """Join the function's own spans: requests may be concatenated (proto3, repeated field)."""
     def near_end(self, frame: FrameType | None) -> None:
         """The deadline is near, or SIGTERM has come: note what is running, once.
 
@@ -263,6 +263,28 @@ class Telemetry:
                 self._handoff.send(body, "", count)
         return True
 
+    def close(self) -> None:
+        """The process ends; wait for the last answer within its budget."""
+        self._send_signals(at_once=True)
+        self._handoff.finish()
+
+    def _phases(self) -> Phases:
+        if self._made is None:
+            assert self._make_phases is not None  # noqa: S101 - the caller asked
+            self._made = self._make_phases()
+        return self._made
+
+    def _send_signals(self, *, at_once: bool) -> None:
+        for source in self.sources:
+            try:
+                path, body, _ = source(at_once=at_once)
+                if body:
+                    self._handoff.send_signal(path, body)
+            except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
+                self._fault(fault)
+
+    def _with_own(self, body: bytes, count: int) -> tuple[bytes, int]:
+        """Join the function's own spans: requests may be concatenated (proto3, repeated field)."""
         if self.bridge is None:
             return body, count
         more, spans = self.bridge.take()
@@ -272,7 +294,15 @@ class Telemetry:
         # Half of what is left: running past the deadline would fail an answered invocation.
         left_s = (times.deadline_ns - monotonic_ns()) / 2e9
         budget_s = max(_LEAST_BUDGET_S, left_s) if left_s < BUDGET_S else BUDGET_S
+        flight = times.flight
+        dropped = self._handoff.dropped_spans if flight is not None else 0
         self._handoff.send(body, times.invocation.request_id, count, budget_s=budget_s)
+        if flight is None:
+            return
+        if self._handoff.present and self._handoff.dropped_spans == dropped:
+            flight.ended()
+        else:
+            flight.erase()
 
     def _fault(self, fault: Exception) -> None:
         self.faults += 1
@@ -281,14 +311,6 @@ class Telemetry:
                 f"telemetry of this invocation is lost: {type(fault).__name__}: {fault} "
                 "(a fault of lambdascope; the function is not affected)"
             )
-        flight = times.flight
-        dropped = self._handoff.dropped_spans if flight is not None else 0
-        if flight is None:
-            return
-        if self._handoff.present and self._handoff.dropped_spans == dropped:
-            flight.ended()
-        else:
-            flight.erase()
 
 
 def _interrupted() -> FrameType | None:

@@ -1,9 +1,10 @@
-"""An invocation's place in a trace: its own ids, and its parent, or a link, from the X-Ray header.
+"""An invocation's place in a trace: its own ids, and its parent, or links.
 
-Lambda's own segment is the header's parent and lives in X-Ray alone, so it is the parent only where
-X-Ray is the backend; elsewhere the trace has its own root and a link to the segment. Sampled=0
-never switches recording off: Lambda sends it also when tracing is not configured (OpenTelemetry
-semantic conventions 1.44, "Instrumenting AWS Lambda").
+What a sender put into the client context or the event is the parent, else maybe the X-Ray header.
+Lambda's own segment is that header's parent and lives in X-Ray alone, so it is the parent only
+where X-Ray is the backend; elsewhere the trace has its own root and a link to the segment.
+Sampled=0 never switches recording off: Lambda sends it also when tracing is not configured
+(OpenTelemetry semantic conventions 1.44, "Instrumenting AWS Lambda").
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from __future__ import annotations
 from os import urandom
 
 from lambdascope.otlp.model import Link
-from lambdascope.otlp.names import FLAG_HAS_IS_REMOTE, FLAG_IS_REMOTE, FLAGS_LOCAL, FLAGS_REMOTE
+from lambdascope.otlp.names import (
+    FLAG_HAS_IS_REMOTE,
+    FLAG_IS_REMOTE,
+    FLAGS_LOCAL,
+    FLAGS_REMOTE,
+    PARENT_NONE,
+    PARENT_XRAY,
+)
 from lambdascope.runtime.config import XRAY_PARENT
 from lambdascope.wire.trace_header import parse_trace_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.runtime.senders import Senders
     from lambdascope.wire.trace_header import TraceHeader
 
 _REMOTE = FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
@@ -26,28 +35,44 @@ class TraceParent:
     """`trace_id` (16 bytes), `parent_span_id` (8 or none), links and flags of the invoke span.
 
     `span_id` and `report_span_id` are the invoke and the report span's own. `xray_trace_id` is the
-    header's Root as X-Ray writes it ("1-8hex-24hex"), or "".
+    header's Root as X-Ray writes it ("1-8hex-24hex"), or "". `source` is where the parent is from,
+    `reason` what became of the other candidates, `sampled` what the parent's sender says of its
+    own recording (None if nothing). `trace_state`, `baggage` and `lineage` are for passing on.
+    `is_plain`: there was nothing but the X-Ray header.
     """
 
     __slots__ = (
+        "baggage",
         "flags",
+        "is_plain",
+        "lineage",
         "links",
         "parent_span_id",
+        "reason",
         "report_span_id",
+        "sampled",
+        "source",
         "span_id",
         "trace_id",
+        "trace_state",
         "xray_trace_id",
     )
 
-    def __init__(self, header: str | None, policy: str) -> None:
-        self.trace_id = b""
-        self.parent_span_id = b""
+    def __init__(self, header: str | None, policy: str, senders: Senders | None = None) -> None:
+        self.trace_id = self.parent_span_id = b""
         self.links: list[Link] = []
         self.flags = FLAGS_LOCAL
-        self.xray_trace_id = ""
+        self.xray_trace_id = self.lineage = self.reason = self.trace_state = self.baggage = ""
+        self.source = PARENT_NONE
+        self.is_plain = senders is None
+        self.sampled: bool | None = None
         parsed = parse_trace_header(header) if header else None
-        if parsed is not None and parsed.trace_id:
-            self._use(parsed, may_be_parent=policy == XRAY_PARENT and bool(parsed.sampled))
+        if parsed is not None:
+            may_be_parent = policy == XRAY_PARENT and bool(parsed.sampled)
+            free = senders is None or senders.remote is None or senders.yields
+            self._use(parsed, may_be_parent=may_be_parent, free=free)
+        if senders is not None:
+            self._use_senders(senders)
         ids = urandom(32)
         self.span_id, self.report_span_id = ids[:8], ids[8:16]
         if not self.trace_id:
@@ -57,15 +82,39 @@ class TraceParent:
         """Trace id and the invoke span's id, as logs and headers write them."""
         return self.trace_id.hex(), self.span_id.hex()
 
-    def _use(self, header: TraceHeader, *, may_be_parent: bool) -> None:
+    def _use(self, header: TraceHeader, *, may_be_parent: bool, free: bool) -> None:
+        self.lineage = header.lineage
         hex_id = header.trace_id
+        if not hex_id:
+            self.reason = "xray: malformed"
+            return
         self.xray_trace_id = f"1-{hex_id[:8]}-{hex_id[8:]}"
         trace_id, span_id = bytes.fromhex(hex_id), bytes.fromhex(header.parent_id)
-        if may_be_parent:
+        if may_be_parent and free:
             # A header that was passed through may have no Parent: then the trace is still the same.
             self.trace_id = trace_id
             self.parent_span_id = span_id
             self.flags = FLAGS_REMOTE if span_id else FLAGS_LOCAL
+            self.source, self.sampled = PARENT_XRAY, True
         elif span_id:
             flags = FLAGS_REMOTE if header.sampled else _REMOTE
             self.links = [Link(trace_id=trace_id, span_id=span_id, flags=flags)]
+            # Not sampled, it is nobody's parent, whatever the policy says.
+            self.reason = "xray: linked" if header.sampled else "xray: linked, not sampled"
+        else:
+            self.reason = "xray: no parent in it"
+
+    def _use_senders(self, senders: Senders) -> None:
+        self.baggage = senders.baggage
+        remote, others, reasons = senders.remote, senders.others, senders.reasons
+        if remote is not None and self.source == PARENT_XRAY:
+            others = [remote, *others]
+            reasons = [*reasons, f"{senders.source}: linked"]
+        elif remote is not None:
+            self.source, self.sampled = senders.source, remote.sampled
+            self.trace_id, self.parent_span_id = remote.trace_id, remote.span_id
+            self.trace_state, self.flags = remote.trace_state, FLAGS_REMOTE
+            # The same header may have come both ways.
+            self.links = [each for each in self.links if each.span_id != remote.span_id]
+        self.links += [each.link() for each in others]
+        self.reason = "; ".join([*reasons, self.reason] if self.reason else reasons)

@@ -18,20 +18,24 @@ class TraceHeader(Message):
     """A parsed header. `trace_id` is 32 hex digits or "", `parent_id` 16 or "".
 
     `sampled` is None when the part is missing or "?" (the decision is left to the receiver).
+    `lineage` is what Lambda finds loops by, to be passed on as it is, or "".
     """
 
-    __slots__ = ("parent_id", "raw", "sampled", "trace_id")
+    __slots__ = ("lineage", "parent_id", "raw", "sampled", "trace_id")
 
-    def __init__(self, *, raw: str, trace_id: str, parent_id: str, sampled: bool | None) -> None:
+    def __init__(
+        self, *, raw: str, trace_id: str, parent_id: str, sampled: bool | None, lineage: str = ""
+    ) -> None:
         self.raw = raw
         self.trace_id = trace_id
         self.parent_id = parent_id
         self.sampled = sampled
+        self.lineage = lineage
 
 
 def parse_trace_header(raw: str) -> TraceHeader:
     """Read a header; unknown parts are ignored, malformed ones count as absent."""
-    trace_id = parent_id = ""
+    trace_id = parent_id = lineage = ""
     sampled: bool | None = None
     for part in raw.split(";"):
         key, _, value = part.strip().partition("=")
@@ -46,13 +50,18 @@ def parse_trace_header(raw: str) -> TraceHeader:
                 parent_id = candidate
         elif key == "Sampled":
             sampled = {"1": True, "0": False}.get(value)
-    return TraceHeader(raw=raw, trace_id=trace_id, parent_id=parent_id, sampled=sampled)
+        elif key == "Lineage":
+            lineage = value
+    return TraceHeader(
+        raw=raw, trace_id=trace_id, parent_id=parent_id, sampled=sampled, lineage=lineage
+    )
 
 
-def format_trace_header(trace_id: str, parent_id: str, *, sampled: bool) -> str:
+def format_trace_header(trace_id: str, parent_id: str, *, sampled: bool, lineage: str = "") -> str:
     """The header for 32 and 16 hex digits."""
     flag = "1" if sampled else "0"
-    return f"Root=1-{trace_id[:8]}-{trace_id[8:]};Parent={parent_id};Sampled={flag}"
+    header = f"Root=1-{trace_id[:8]}-{trace_id[8:]};Parent={parent_id};Sampled={flag}"
+    return f"{header};Lineage={lineage}" if lineage else header
 
 
 def _is_id(text: str, length: int, zero: str) -> bool:

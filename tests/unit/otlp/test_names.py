@@ -11,13 +11,21 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, SpanFlags, Status
 from opentelemetry.semconv._incubating.attributes import (
     aws_attributes,
+    client_attributes,
     cloud_attributes,
     error_attributes,
     exception_attributes,
     faas_attributes,
+    graphql_attributes,
+    http_attributes,
+    messaging_attributes,
+    network_attributes,
     process_attributes,
+    server_attributes,
     service_attributes,
     telemetry_attributes,
+    url_attributes,
+    user_agent_attributes,
 )
 from opentelemetry.semconv._incubating.metrics import faas_metrics
 from opentelemetry.semconv.schemas import Schemas
@@ -27,26 +35,52 @@ from lambdascope.otlp import names
 
 OFFICIAL_MODULES = {
     "AWS": aws_attributes,
+    "CLIENT": client_attributes,
     "CLOUD": cloud_attributes,
     "ERROR": error_attributes,
     "EXCEPTION": exception_attributes,
     "FAAS": faas_attributes,
+    "GRAPHQL": graphql_attributes,
+    "HTTP": http_attributes,
+    "MESSAGING": messaging_attributes,
+    "NETWORK": network_attributes,
     "PROCESS": process_attributes,
+    "SERVER": server_attributes,
     "SERVICE": service_attributes,
     "TELEMETRY": telemetry_attributes,
+    "URL": url_attributes,
+    "USER": user_agent_attributes,
 }
+DOCUMENT = faas_attributes.FaasDocumentOperationValues
+SYSTEM = messaging_attributes.MessagingSystemValues
 OFFICIAL_VALUES = {
     "CLOUD_PLATFORM_AWS_LAMBDA": cloud_attributes.CloudPlatformValues.AWS_LAMBDA,
     "CLOUD_PROVIDER_AWS": cloud_attributes.CloudProviderValues.AWS,
+    "FAAS_DOCUMENT_OPERATION_DELETE": DOCUMENT.DELETE,
+    "FAAS_DOCUMENT_OPERATION_EDIT": DOCUMENT.EDIT,
+    "FAAS_DOCUMENT_OPERATION_INSERT": DOCUMENT.INSERT,
     "FAAS_TRIGGER_DATASOURCE": faas_attributes.FaasTriggerValues.DATASOURCE,
     "FAAS_TRIGGER_HTTP": faas_attributes.FaasTriggerValues.HTTP,
     "FAAS_TRIGGER_OTHER": faas_attributes.FaasTriggerValues.OTHER,
     "FAAS_TRIGGER_PUBSUB": faas_attributes.FaasTriggerValues.PUBSUB,
     "FAAS_TRIGGER_TIMER": faas_attributes.FaasTriggerValues.TIMER,
+    "HTTP_METHOD_OTHER": http_attributes.HttpRequestMethodValues.OTHER,
+    "MESSAGING_OPERATION_PROCESS": messaging_attributes.MessagingOperationTypeValues.PROCESS,
+    "MESSAGING_SYSTEM_ACTIVEMQ": SYSTEM.ACTIVEMQ,
+    "MESSAGING_SYSTEM_AWS_SNS": SYSTEM.AWS_SNS,
+    "MESSAGING_SYSTEM_AWS_SQS": SYSTEM.AWS_SQS,
+    "MESSAGING_SYSTEM_KAFKA": SYSTEM.KAFKA,
+    "MESSAGING_SYSTEM_RABBITMQ": SYSTEM.RABBITMQ,
     "TELEMETRY_SDK_LANGUAGE_PYTHON": telemetry_attributes.TelemetrySdkLanguageValues.PYTHON,
 }
 # Names under an official prefix that the conventions do not have: ours, for the reason beside each.
 NOT_OFFICIAL = {
+    "AWS_ELB_TARGET_GROUP_ARN",  # the registry has nothing of load balancers
+    "AWS_EVENTBRIDGE_DETAIL_TYPE",  # nor of EventBridge
+    "AWS_EVENTBRIDGE_EVENT_ID",
+    "AWS_EVENTBRIDGE_RULE_ARN",
+    "AWS_EVENTBRIDGE_SOURCE",
+    "MESSAGING_SYSTEM_KINESIS",  # a value; the registry has none for Kinesis
     "AWS_XRAY_TRACE_ID",  # the conventions have no attribute for X-Ray's form of the trace id
     "TELEMETRY_NAME_LAMBDASCOPE",  # a value, ours to choose
 }

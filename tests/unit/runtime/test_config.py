@@ -64,6 +64,8 @@ def test_everything_lambda_sets() -> None:
         "hold_gc": True,
         "handoff_file": "",
         "wants_export": False,
+        "propagators": ("tracecontext", "baggage"),
+        "reads_xray": True,
         "xray_policy": XRAY_LINK,
         "service_name": "",
         "resource_attributes": {},
@@ -203,3 +205,34 @@ def test_log_descriptor_that_is_no_number(text: str) -> None:
 def test_endpoint_is_noticed() -> None:
     """Somebody who sets an OTLP endpoint wants an export."""
     assert _make(OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="http://x").wants_export
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "reads_xray"),
+    [
+        ("", ("tracecontext", "baggage"), True),
+        (" , ", ("tracecontext", "baggage"), True),
+        ("b3,tracecontext", ("b3", "tracecontext"), False),
+        ("TraceContext , xray, tracecontext", ("tracecontext", "xray"), True),
+        ("baggage,xray-lambda", ("baggage", "xray-lambda"), True),
+        ("tracecontext,none", (), False),
+    ],
+)
+def test_propagators(text: str, expected: tuple[str, ...], reads_xray: bool) -> None:
+    """OTEL_PROPAGATORS is a list in the order of its members, each once."""
+    config = _make(OTEL_PROPAGATORS=text)
+
+    assert (expected, reads_xray, []) == (config.propagators, config.reads_xray, config.problems)
+
+
+def test_unknown_propagator() -> None:
+    """One that is not known is left out and said."""
+    config = _make(OTEL_PROPAGATORS="jaeger,b3")
+
+    assert config.propagators == ("b3",)
+    assert config.problems == [
+        (
+            "OTEL_PROPAGATORS: 'jaeger' is not known "
+            "(tracecontext, baggage, b3, b3multi, xray, xray-lambda, none); left out"
+        )
+    ]

@@ -60,7 +60,7 @@ class _Telemetry:
     def began(self, times: InvokeTimes) -> None:
         self.open += 1
 
-    def started(self, times: InvokeTimes, event: object) -> None:
+    def started(self, times: InvokeTimes, event: object, context: object) -> None:
         self.events.append(event)
 
     def ended(self, times: InvokeTimes, error: object) -> None:

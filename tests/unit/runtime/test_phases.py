@@ -100,6 +100,8 @@ def test_invoke_span() -> None:
         "lambdascope.deadline_ms": times.invocation.deadline_ms,
         "lambdascope.tenant_id": "t",
         "aws.xray.trace_id": "1-5759e988-bd862e3fe1be46a994272793",
+        "lambdascope.parent.source": "none",
+        "lambdascope.parent.reason": "xray: linked",
     } == attributes
 
 

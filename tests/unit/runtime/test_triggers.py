@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from lambdascope.otlp import names
-from lambdascope.runtime.triggers import trigger_of
+from lambdascope.runtime.triggers import DIRECT, shape_of, trigger_of
 
 EVENTS = {
     "http: REST API": ({"resource": "/", "requestContext": {"stage": "x"}}, "http"),
@@ -25,6 +25,11 @@ EVENTS = {
     "eventbridge": ({"detail-type": "Order", "source": "shop", "detail": {}}, "pubsub"),
     "schedule": ({"detail-type": "Scheduled Event", "source": "aws.events"}, "timer"),
     "destination": ({"requestContext": {"functionArn": "a"}, "requestPayload": {}}, "other"),
+    "authorizer": ({"type": "TOKEN", "methodArn": "a"}, "http"),
+    "odd context": ({"requestContext": 1}, "other"),
+    "pipe": ([{"eventSource": "aws:sqs"}], "pubsub"),
+    "appsync batch": ([{"info": {"parentTypeName": "Query"}}], "http"),
+    "not appsync": ({"info": {}}, "other"),
     "direct": ({"a": 1}, "other"),
     "text": ("text", "other"),
     "bytes": (b"\x00", "other"),
@@ -38,7 +43,7 @@ EVENTS = {
 @pytest.mark.parametrize(("event", "trigger"), EVENTS.values(), ids=EVENTS)
 def test_known_sources(event: object, trigger: str) -> None:
     """Each documented source has its value of `faas.trigger`; others are "other"."""
-    assert trigger == trigger_of(event)
+    assert trigger == trigger_of(shape_of(event))
 
 
 words = st.sampled_from(
@@ -52,7 +57,22 @@ words = st.sampled_from(
         "detail-type",
         "source",
         "aws:sqs",
+        "aws:kafka",
         "aws.events",
+        "awslogs",
+        "info",
+        "parentTypeName",
+        "StateMachine",
+        "Execution",
+        "triggerSource",
+        "userPoolId",
+        "methodArn",
+        "headers",
+        "elb",
+        "http",
+        "connectionId",
+        "domainName",
+        "cf",
     ]
 )
 events = st.recursive(
@@ -67,4 +87,24 @@ TRIGGERS = {value for name, value in vars(names).items() if name.startswith("FAA
 @given(events)
 def test_never_raises(event: object) -> None:
     """Any JSON gives one of the values of the conventions."""
-    assert trigger_of(event) in TRIGGERS
+    assert trigger_of(shape_of(event)) in TRIGGERS
+
+
+def test_large_event_of_ones_own_is_not_searched() -> None:
+    """The look for a service's keys does not depend on how many keys an event has."""
+    looked: list[object] = []
+
+    class Key(str):
+        """A key that tells when it is compared or hashed again."""
+
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            looked.append(self)
+            return super().__hash__()
+
+    event = {Key(number): number for number in range(1000)}
+    looked.clear()
+
+    assert shape_of(event) == DIRECT
+    assert [] == looked

@@ -17,7 +17,13 @@ def header(
     raw: str, trace_id: str = "", parent_id: str = "", sampled: bool | None = None
 ) -> TraceHeader:
     """What reading should give."""
-    return TraceHeader(raw=raw, trace_id=trace_id, parent_id=parent_id, sampled=sampled)
+    return TraceHeader(
+        raw=raw,
+        trace_id=trace_id,
+        parent_id=parent_id,
+        sampled=sampled,
+        lineage=raw.partition("Lineage=")[2],
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,11 +77,13 @@ def test_reading_never_fails(raw: str) -> None:
 IDS = st.integers(1, 16**16 - 1)
 
 
-@given(st.integers(1, 16**32 - 1), IDS, st.booleans())
-def test_written_headers_are_read_back(trace: int, parent: int, sampled: bool) -> None:
+@given(st.integers(1, 16**32 - 1), IDS, st.booleans(), st.sampled_from(["", "25:a87bd80c:0|b:1"]))
+def test_written_headers_are_read_back(
+    trace: int, parent: int, sampled: bool, lineage: str
+) -> None:
     """Writing and reading agree for all ids but zero."""
     trace_id, parent_id = f"{trace:032x}", f"{parent:016x}"
-    raw = format_trace_header(trace_id, parent_id, sampled=sampled)
+    raw = format_trace_header(trace_id, parent_id, sampled=sampled, lineage=lineage)
     assert header(raw, trace_id, parent_id, sampled) == parse_trace_header(raw)
 
 
