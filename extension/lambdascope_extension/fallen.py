@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from lambdascope_extension.buffer import Buffer
 
 TIMEOUT = "timeout"
+# As the runtime has it, when it can still tell.
+TERMINATED = "terminated"
 _FATAL = "Fatal Python error: "
 _RECORDS = ("platform.runtimeDone", "platform.report")
-_UNKNOWN = "runtime exited"
 _MAX_64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -134,7 +135,8 @@ class Fallen:
     """Tells the stories of one environment's end.
 
     `batches` are the platform's records of failures, `text` and `resource` parts of the flight
-    file, `gone_ns` the Unix time when the runtime was last heard of.
+    file, `gone_ns` the Unix time when the runtime was last heard of, `died_first` whether that was
+    before the platform began to end the environment.
     """
 
     def __init__(
@@ -145,7 +147,9 @@ class Fallen:
         text: bytes,
         resource: bytes,
         gone_ns: int,
+        died_first: bool,
     ) -> None:
+        self._died_first = died_first
         self._reason = shutdown_reason.lower()
         self._records = _failures(batches)
         self._text = text.rstrip(b"\0").decode("utf-8", "replace").strip()
@@ -201,7 +205,7 @@ class Fallen:
             return said
         if notes.cause:
             return notes.cause
-        return wire.FAULT_EXIT if self._reason == wire.SHUTDOWN_FAILURE else _UNKNOWN
+        return wire.FAULT_EXIT if self._died_first else TERMINATED
 
     def _message(self, error_type: str, head: Head) -> str:
         if error_type == TIMEOUT:
@@ -212,7 +216,7 @@ class Fallen:
             return f"the runtime process ended: {fatal}"
         if error_type == wire.FAULT_OUT_OF_MEMORY:
             return "the runtime process was ended because it had used up the memory"
-        if error_type == "terminated":
+        if error_type == TERMINATED:
             return "ended by the platform"
         return "the runtime process ended before the invocation did"
 

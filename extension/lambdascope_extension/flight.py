@@ -58,6 +58,7 @@ class Flight:
         # Told request id and body of what was made here, as of what a runtime hands over.
         self.on_told: Callable[[str, bytes], None] = lambda request_id, body: None
         self._reason = ""
+        self._died_first = False
         self._late_until = 0.0
         self._word_until = 0.0
         self._is_told = False
@@ -84,6 +85,7 @@ class Flight:
     def shut_down(self, reason: str, now: float, until: float) -> None:
         """The environment ends at `until`; times are monotonic seconds."""
         self._reason = reason
+        self._died_first = self._gone_ns > 0
         self._late_until = min(until, now + LATE_S)
         self._word_until = min(until, now + WORD_S)
 
@@ -123,6 +125,7 @@ class Flight:
             text=self._read(layout.TEXT_AT, MAX_TEXT_BYTES),
             resource=self._read(layout.RESOURCE_AT, layout.SLOTS_AT - layout.RESOURCE_AT),
             gone_ns=self._gone_ns or wall_ns,
+            died_first=self._died_first,
         )
         for slot in slots:
             data = self._read(layout.SLOTS_AT + slot * layout.SLOT_BYTES, layout.SLOT_BYTES)

@@ -176,7 +176,8 @@ def test_timeout(start: Start, recorder: OtlpRecorder) -> None:
     emulator = start(recorder.endpoint, variables={"AWS_LAMBDA_FUNCTION_TIMEOUT": "1"})
     before, hung, after = (emulator.invoke(event) for event in (1, "hang", 2))
     log = emulator.stop()
-    spans = recorder.wait_for_spans(3)
+    # What failed is sent first.
+    spans = sorted(recorder.wait_for_spans(3), key=lambda span: int(span["startTimeUnixNano"]))
 
     assert "Task timed out after 1.00 seconds" == hung.body
     assert [1, 2] == [before.body["event"], after.body["event"]]
@@ -186,10 +187,48 @@ def test_timeout(start: Start, recorder: OtlpRecorder) -> None:
     first, second, third = named(spans, "shop")
     assert names.STATUS_ERROR == second["status"]["code"]
     assert "timeout" == second["attributes"]["error.type"]
+    (event,) = second["events"]
+    assert 'app.py", line 10, in handler' in event["attributes"]["exception.stacktrace"]
     assert [True, False, True] == [
         span["attributes"]["faas.coldstart"] for span in (first, second, third)
     ]
     assert first["traceId"] != third["traceId"]
+
+
+DEATHS = """
+    import ctypes
+    import os
+    import signal
+
+    def handler(event, context):
+        if event == "exit":
+            os._exit(7)
+        if event == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if event == "segfault":
+            ctypes.string_at(0)
+        return event
+"""
+
+
+def test_process_that_ends(start: Start, recorder: OtlpRecorder) -> None:
+    """Each invocation whose process died has one span, with the error, and a new process serves on.
+
+    AWS's emulator says no more than that it was a failure.
+    """
+    emulator = start(recorder.endpoint, app=DEATHS)
+    events = ["fine", "exit", "kill", "segfault", "fine"]
+    for event in events:
+        emulator.invoke(event)
+    emulator.stop()
+    spans = named(recorder.wait_for_spans(5), "shop")
+    spans.sort(key=lambda span: int(span["startTimeUnixNano"]))
+
+    found = [span["attributes"].get("error.type", "") for span in spans]
+    assert ["", *3 * ["Runtime.ExitError"], ""] == found
+    assert 5 == len({span["traceId"] for span in spans})
+    (event,) = spans[3]["events"]
+    assert 'app.py", line 12 in handler' in event["attributes"]["exception.stacktrace"]
 
 
 def test_all_of_many_invocations_arrive(start: Start, recorder: OtlpRecorder) -> None:
