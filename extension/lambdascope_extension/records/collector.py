@@ -47,6 +47,7 @@ class Collector:
     ) -> None:
         self._buffer = buffer
         self._config = config
+        self._interval_s = config.interval_s
         self._environ = environ
         self._say = say
         self._counts = Aggregates(time_ns(), is_cumulative=config.is_cumulative)
@@ -82,7 +83,7 @@ class Collector:
     def collect(self, now: float, *, everything: bool = False) -> None:
         """Put metrics into the buffer if their interval is over, and lines that waited long.
 
-        The first ones go with the first export. `everything`: no more records come.
+        `everything`: no more records come.
         """
         if everything:
             self._invocations.settle(everything=True)
@@ -91,7 +92,9 @@ class Collector:
             self._lines.release(self._all_encoders()[2], everything=True)
         self._put(now)
         since = self._collected_at
-        if everything or since is None or now - since >= self._config.interval_s:
+        # The first go as soon as there is an invocation in them.
+        is_due = self._invocations.settled if since is None else now - since >= self._interval_s
+        if everything or is_due:
             self._put_metrics(now)
 
     def _take_record(self, item: dict[str, object]) -> None:

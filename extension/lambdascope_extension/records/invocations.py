@@ -26,6 +26,7 @@ MAX_OPEN = 128
 MAX_SETTLED = 128
 # After so many reports of later invocations nobody will say any more where one belongs.
 _PATIENCE = 16
+_MAX_PHASES = 16
 _MB = 1024 * 1024
 _PHASES = {
     kinds.INIT_START: (names.SPAN_PLATFORM_INIT, 0),
@@ -75,6 +76,7 @@ class Invocations:
 
     __slots__ = (
         "_counts",
+        "_ended",
         "_joins",
         "_open",
         "_phases",
@@ -92,6 +94,7 @@ class Invocations:
         self._open: dict[str, _Records] = {}
         self._settled: dict[str, bool] = {}
         self._seen: dict[tuple[str, int], bool] = {}
+        self._ended: dict[str, int] = {}
         # Inits and restores that are not complete or have no invocation, oldest first.
         self._phases: list[_Records] = []
 
@@ -99,6 +102,11 @@ class Invocations:
     def waits_for_report(self) -> bool:
         """Whether the platform has not said all about some invocation."""
         return bool(self._open)
+
+    @property
+    def settled(self) -> bool:
+        """Whether any invocation has been counted."""
+        return bool(self._settled)
 
     def running(self) -> str:
         """The request id of the only invocation that has begun and not ended, "" else."""
@@ -123,8 +131,16 @@ class Invocations:
         if known is None:
             known = self._open[request_id] = _Records()
             if len(self._open) > MAX_OPEN:
-                self._settle(next(iter(self._open)))
+                self._make_room()
         known.all[place] = record
+
+    def _make_room(self) -> None:
+        """Settle the oldest; of one that has only begun there is nothing to tell yet."""
+        request_id, oldest = next(iter(self._open.items()))
+        if oldest.done is None and oldest.report is None:
+            del self._open[request_id]
+        else:
+            self._settle(request_id)
 
     def settle(self, *, everything: bool = False) -> None:
         """Settle what can be settled; to be called after each batch. `everything`: no more comes,
@@ -137,14 +153,14 @@ class Invocations:
             if everything or is_known or one.waited > _PATIENCE:
                 self._settle(request_id)
         for phase in list(self._phases):
-            phase.waited += phase.called_ns > 0
-            if everything or (phase.called_ns and phase.report) or phase.waited > _PATIENCE:
+            if everything or (phase.called_ns and phase.report):
                 self._phases.remove(phase)
                 self._end_phase(phase)
 
     def _take_phase(self, record: PlatformRecord, name: str, place: int) -> None:
         key = (record.kind, record.time_ns)
-        if key in self._seen:
+        # What belongs to an init that has been told already cannot be added to it.
+        if key in self._seen or record.time_ns <= self._ended.get(name, -1):
             self._counts.add(names.LAMBDASCOPE_TELEMETRY_PROBLEMS, 1, _because("repeated_or_late"))
             return
         self._seen[key] = True
@@ -155,7 +171,7 @@ class Invocations:
         if phase is None or phase.all[place] is not None or _is_another(phase, record, place):
             phase = _Records(name)
             self._phases.append(phase)
-            if len(self._phases) > _PATIENCE:
+            if len(self._phases) > _MAX_PHASES:
                 self._end_phase(self._phases.pop(0))
         phase.all[place] = record
 
@@ -167,7 +183,7 @@ class Invocations:
         joined = self._joins.find(request_id) or _from_header(one)
         is_cold = self._call(one, joined)
         self._count(one, joined, is_cold=is_cold)
-        if not self._with_spans:
+        if not self._with_spans or (one.done is None and one.report is None):
             return
         if joined is not None:
             self.spans.append(report_span(joined, one.start, one.done, one.report))
@@ -190,6 +206,8 @@ class Invocations:
         return is_cold
 
     def _end_phase(self, phase: _Records) -> None:
+        times = [one.time_ns for one in phase.all if one is not None]
+        self._ended[phase.name] = max(times)
         milliseconds = phase.last.metrics.get("durationMs")
         if milliseconds is not None:
             self._counts.record(names.FAAS_INIT_DURATION, milliseconds / 1000)

@@ -128,6 +128,10 @@ def _add(attributes: Attributes, fields: dict[str, object]) -> None:
 def _read_text(record: LogRecord, line: str) -> str:
     """The forms of AWS's clients: Python's `[LEVEL]`, time, request id and text, and Node's time,
     request id, level and text, all with tabs between."""
+    if line.startswith("["):  # also without the rest, as a fault of the handler is written
+        level = line[1 : line.find("]", 1, 12)]
+        record.severity_number = _LEVELS.get(level.upper(), 0)
+        record.severity_text = level if record.severity_number else ""
     parts = line.split("\t", 3)
     if len(parts) < 4:
         return ""

@@ -55,10 +55,9 @@ def report_span(
     done: PlatformRecord | None,
     report: PlatformRecord | None,
 ) -> Span:
-    """The span of an invocation; each of its records may be missing, but not all."""
+    """The span of an invocation, from its runtimeDone, its report, or both."""
     records = [record for record in (done, report) if record is not None]
-    last = records[-1] if records else start
-    assert last is not None  # noqa: S101 - the caller has at least one
+    last = records[-1]
     span = _span(names.SPAN_PLATFORM_REPORT, joined.trace_id, joined.span_id)
     span.attributes[names.FAAS_INVOCATION_ID] = last.request_id
     for record in records:
