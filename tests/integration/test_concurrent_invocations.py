@@ -238,23 +238,71 @@ def test_failing_coroutine_shows_the_functions_frames(tmp_path: Path) -> None:
         assert ("LookupError", 1) == (value["errorType"], len(value["stackTrace"]))
 
 
-def test_processes_by_choice(tmp_path: Path) -> None:
-    """Each process serves its own, and one that dies is replaced."""
+PROCESSES = {"LAMBDASCOPE_CONCURRENCY": "processes"}
+ENDINGS = {
+    "os._exit(7)": "exit status 7",
+    "os.kill(os.getpid(), 9)": "signal: killed",
+    "os.abort()": "signal: aborted",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_processes_by_choice(tmp_path: Path, ending: str) -> None:
+    """Each process serves its own; one that dies is replaced, and its caller told at once."""
+    code = f"""
+import os
+def handler(event, context):
+    if event["n"] % 20 == 5: {ending}
+    return os.getpid()
+"""
+    with ManyPlatform(tmp_path, code, total=60, concurrency=3, **PROCESSES) as platform:
+        _, err = platform.run()
+    failed = {key: m for key, m in platform.answers.items() if isinstance(m, InvocationError)}
+    text = f"Runtime exited with error: {ENDINGS[ending]}"
+
+    assert {"request-5", "request-25", "request-45"} == set(failed)
+    for request_id, message in failed.items():
+        assert "Runtime.ExitError" == message.error_type
+        body = json.loads(message.body)
+        assert f"RequestId: {request_id} Error: {text}" == body["errorMessage"]
+        assert (request_id, []) == (body["requestId"], body["stackTrace"])
+        assert f"({ENDINGS[ending]}) during {request_id} and is replaced" in err
+    assert 0 == platform.answered_twice
+    pids = {m.body for m in platform.answers.values() if isinstance(m, InvocationResponse)}
+    assert len(pids) > 1
+
+
+def test_processes_that_end_after_their_answer(tmp_path: Path) -> None:
+    """What ends between two invocations is replaced too, as often as it takes; nobody is failed."""
     code = """
 import os
 def handler(event, context):
-    if event["n"] == 5: os._exit(1)
-    return os.getpid()
+    context.run_after_response(os._exit, 3)
+    return event["n"]
 """
-    env = {"LAMBDASCOPE_CONCURRENCY": "processes"}
-    with ManyPlatform(tmp_path, code, total=60, concurrency=3, **env) as platform:
-        # The event that kills its process is never answered.
-        while len(platform.answers) < 59:
-            assert platform.process.poll() is None
-            threading.Event().wait(0.01)
-        _, err = platform.end()
-    assert "ended with 1 and is replaced" in err
-    assert len({str(value) for value in platform.values().values()}) > 1
+    with ManyPlatform(tmp_path, code, total=40, concurrency=2, **PROCESSES) as platform:
+        _, err = platform.run()
+
+    assert list(range(40)) == sorted(platform.values().values())
+    assert "(exit status 3) and is replaced" in err
+
+
+def test_lines_printed_in_processes(tmp_path: Path) -> None:
+    """What is printed in a process is an object with the id of its invocation, as in threads."""
+    code = """
+print("at init")
+def handler(event, context):
+    print("printed", event["n"], end="")
+    print(" twice")
+"""
+    with ManyPlatform(tmp_path, code, total=40, concurrency=2, **PROCESSES) as platform:
+        out, err = platform.run()
+    lines = [json.loads(line) for line in out.splitlines()]
+    printed = {line["message"]: line["requestId"] for line in lines if "requestId" in line}
+
+    assert {f"printed {n} twice": f"request-{n}" for n in range(40)} == printed
+    assert {"at init"} == {line["message"] for line in lines if "requestId" not in line}
+    assert "" == err
 
 
 def test_asgi_requests_meet_in_one_application(tmp_path: Path) -> None:

@@ -172,8 +172,12 @@ class Runtime:
             # What init made lives as long as the process: collections need not look at it.
             gc.freeze()
         self._init.end(monotonic_ns())
-        if self._config.max_concurrency > 1 and not self._config.by_processes:
-            return self._serve_many(handler)
+        if self._config.max_concurrency > 1:
+            if not self._config.by_processes:
+                return self._serve_many(handler)
+            from lambdascope.runtime.processes import NotedApi
+
+            self._api = NotedApi(self._config.api_host, self._config.api_port, self._agent)
         return self._make_loop(handler).run()
 
     def _serve_many(self, handler: Handler) -> int:
@@ -254,6 +258,9 @@ class Runtime:
             self._clock = Clock()
             snapshot.resume(self._api)
         except Terminated:
+            report = snapshot.cut_off()
+            if report is not None:
+                self._hand_over_init(report)
             raise
         except BaseException as error:
             if self._termination.forked():
@@ -327,10 +334,13 @@ class Runtime:
         said = post(message) if compat is None else compat.init_error(post, message, error)
         if said:
             self._logs.say(said)
+        self._hand_over_init(report)
+        return status
+
+    def _hand_over_init(self, report: ErrorReport) -> None:
         self._connect()
         self._init.end(monotonic_ns())
         self._telemetry.init_failed(report)
-        return status
 
     def _say_fault(self, fault: BaseException) -> None:
         """One line about a fault of ours, or of a signal handler of the function's."""

@@ -2,7 +2,8 @@
 
 With LAMBDASCOPE_CONCURRENCY=processes the runtime forks one process for each invocation that may
 run at a time, before the function's code is loaded: each loads its own, as AWS's client does it.
-This process then only replaces the ones that die. Otherwise all happens in one process, in threads.
+This process then only replaces the ones that die, and answers for what they were running: they note
+it in memory that is shared. Otherwise all happens in one process, in threads.
 """
 
 from __future__ import annotations
@@ -10,25 +11,89 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from mmap import mmap
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
+from lambdascope.runtime.api import RuntimeApi, RuntimeApiError
+from lambdascope.runtime.faults import ErrorReport, Fault
+from lambdascope.runtime.line_output import LineOutput
 from lambdascope.runtime.logs import say
+from lambdascope.wire.names import FAULT_EXIT
+from lambdascope.wire.runtime_api import InvocationError
 
 if TYPE_CHECKING:
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.wire.runtime_api import Invocation, InvocationResponse
 
 _STEADY_S = 10.0
 _MAX_FAILURES = 5
 _FIRST_PAUSE_S = 0.1
+# Request id and invocation id are 36 characters each.
+_NOTE_BYTES = 512
+_HEAD_BYTES = 3
+
+
+class Note:
+    """What a worker process is running, for the process that started it.
+
+    One byte says whether it has come as far as to ask for an event. Then the length of two ids, 0
+    between invocations, and the ids.
+    """
+
+    def __init__(self) -> None:
+        self._memory = mmap(-1, _NOTE_BYTES)
+
+    def ready(self) -> None:
+        """The worker is about to ask for an event."""
+        self._memory[:_HEAD_BYTES] = b"\x01\0\0"
+
+    def begin(self, invocation: Invocation) -> None:
+        """The worker has this one from now on."""
+        ids = f"{invocation.request_id}\n{invocation.invocation_id or ''}".encode()
+        if len(ids) <= _NOTE_BYTES - _HEAD_BYTES:
+            self._memory[_HEAD_BYTES : _HEAD_BYTES + len(ids)] = ids
+            # Last, so that what is read is whole.
+            self._memory[1:_HEAD_BYTES] = len(ids).to_bytes(2, "big")
+
+    def close(self) -> tuple[bool, str, str]:
+        """Whether it was ever ready, then the two ids, "" where there are none."""
+        size = int.from_bytes(self._memory[1:_HEAD_BYTES], "big")
+        ids = self._memory[_HEAD_BYTES : _HEAD_BYTES + size].decode("utf-8", "replace")
+        was_ready = self._memory[:1] != b"\0"
+        self._memory.close()
+        request_id, _, invocation_id = ids.partition("\n")
+        return was_ready, request_id, invocation_id
+
+
+class NotedApi(RuntimeApi):
+    """The Runtime API of a worker process, which notes what it is running."""
+
+    # The worker's own; set when it is forked.
+    note: Note
+
+    def next(self) -> Invocation:
+        """The next event. Raises RuntimeApiError."""
+        self.note.ready()
+        invocation = super().next()
+        self.note.begin(invocation)
+        return invocation
+
+    def post(self, message: InvocationResponse | InvocationError) -> tuple[int, str]:
+        """Post an outcome; after that nobody need answer for it. Raises RuntimeApiError."""
+        done = super().post(message)
+        self.note.ready()
+        return done
 
 
 def prepare(config: RuntimeConfig) -> None:
     """Returns in every process that is to serve; the supervising one ends in here."""
     if config.by_processes:
-        _supervise(config.max_concurrency)
+        _supervise(config)
     if config.log_socket:
         _redirect_output(config.log_socket)
+    if config.by_processes:
+        sys.stdout = LineOutput(sys.stdout, as_json=config.json_logs)
 
 
 def _redirect_output(path: str) -> None:
@@ -46,30 +111,66 @@ def _redirect_output(path: str) -> None:
             return
 
 
-def _supervise(count: int) -> None:
-    """Fork `count` workers and replace them; returns in the workers only."""
-    began: dict[int, float] = {}
+def _supervise(config: RuntimeConfig) -> None:
+    """Fork the workers and replace them; returns in the workers only."""
+    workers: dict[int, tuple[float, Note]] = {}
     failures = 0
 
     def end(_signum: int, _frame: object) -> None:
-        for child in began:
+        for child in workers:
             os.kill(child, signal.SIGTERM)
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, end)
     while True:
-        while len(began) < count:
+        while len(workers) < config.max_concurrency:
+            note = Note()
             child = os.fork()
             if child == 0:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                NotedApi.note = note
                 return
-            began[child] = monotonic()
+            workers[child] = monotonic(), note
         child, status = os.wait()
-        age_s = monotonic() - began.pop(child, 0.0)
-        code = os.waitstatus_to_exitcode(status)
-        failures = 0 if age_s > _STEADY_S else failures + 1
-        if failures >= _MAX_FAILURES * count:
-            say(f"workers end at once again and again (the last with {code}); the runtime ends")
+        if child not in workers:
+            continue
+        began, note = workers.pop(child)
+        how = _ending(os.waitstatus_to_exitcode(status))
+        was_ready, request_id, invocation_id = note.close()
+        during = ""
+        if request_id:
+            during = f" during {request_id}"
+            _answer_for(config, request_id, invocation_id, how)
+        failures = 0 if was_ready or monotonic() - began > _STEADY_S else failures + 1
+        if failures >= _MAX_FAILURES * config.max_concurrency:
+            say(f"workers end in init again and again (the last with {how}); the runtime ends")
             sys.exit(1)
-        say(f"worker process {child} ended with {code} and is replaced")
+        say(f"worker process {child} ended ({how}){during} and is replaced")
         sleep(min(_FIRST_PAUSE_S * failures, 2.0))
+
+
+def _ending(code: int) -> str:
+    """An exit code, negative for a signal, in the platform's words."""
+    if code >= 0:
+        return f"exit status {code}"
+    return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
+
+
+def _answer_for(config: RuntimeConfig, request_id: str, invocation_id: str, how: str) -> None:
+    """Tell the caller of an invocation whose process has ended, who would wait for the deadline."""
+    text = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
+    report = ErrorReport(Fault(FAULT_EXIT, text), request_id)
+    message = InvocationError(
+        request_id=request_id,
+        body=report.to_json(),
+        error_type=report.error_type,
+        xray_cause=report.xray_cause,
+        invocation_id=invocation_id or None,
+    )
+    api = RuntimeApi(config.api_host, config.api_port, "lambdascope")
+    try:
+        _, said = api.post(message)
+    except RuntimeApiError as error:
+        said = str(error)
+    if said:
+        say(said)
