@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -364,9 +365,9 @@ NEXT_FAILURES = {
         [status(200, "{}")],
         "next answered without Lambda-Runtime-Aws-Request-Id; the runtime ends",
     ),
-    "odd deadline": (
-        [event(**{names.DEADLINE_MS: "soon"})],
-        "next answered with Lambda-Runtime-Deadline-Ms: 'soon'; the runtime ends",
+    "two request ids": (
+        [event(**{names.REQUEST_ID: "r1, r2"})],
+        "next answered with several Lambda-Runtime-Aws-Request-Id; the runtime ends",
     ),
     "closed twice": ([close, close], "; the runtime ends"),
 }
@@ -402,14 +403,64 @@ def test_answer_that_breaks_off(tmp_path: Path) -> None:
     assert "" == outcome.err
 
 
+@pytest.mark.parametrize("deadline", ["soon", "", "-1", "0", "9" * 5000])
+def test_odd_deadline(deadline: str, tmp_path: Path) -> None:
+    """An event with a deadline that is no date, or in no year to come, is run and answered."""
+    code = "def handler(e, c): return c.get_remaining_time_in_millis() > 1e12"
+    nexts = [event(**{names.DEADLINE_MS: deadline})]
+
+    outcome = run(tmp_path, code, nexts)
+
+    assert [b"true" if len(deadline) > 9 else b"false"] == outcome.api.responses
+    assert (0, "") == (outcome.status, outcome.err)
+
+
 def test_connection_lost_in_post(tmp_path: Path) -> None:
-    """A post whose answer was lost is not repeated, because it may have been accepted."""
+    """A post whose answer was lost is made once more: it may not have arrived."""
     outcome = run(tmp_path, "def handler(e, c): return e", [event(b"1"), event(b"2")], [close])
 
-    assert [b"1", b"2"] == outcome.api.responses
+    assert [b"1", b"1", b"2"] == outcome.api.responses
+    assert (0, "") == (outcome.status, outcome.err)
+
+
+def test_post_that_had_arrived(tmp_path: Path) -> None:
+    """A platform that had taken the lost post refuses the second one; a line tells both."""
+    posts = [close, status(403, "too late")]
+
+    outcome = run(tmp_path, "def handler(e, c): return e", [event(b"1"), event(b"2")], posts)
+
+    assert [b"1", b"1", b"2"] == outcome.api.responses
     (line,) = _said(outcome.err)
     assert line.startswith("lost the Runtime API while posting r1: ")
+    assert line.endswith("; posted again: Runtime API answered 403 for r1: too late")
     assert 0 == outcome.status
+
+
+@pytest.mark.parametrize("code", ["return 1", "raise ValueError", "yield 'piece'"])
+def test_event_that_is_handed_out_again(code: str, tmp_path: Path) -> None:
+    """An outcome that was lost is posted again with the same event, which is not run again."""
+    due = {names.DEADLINE_MS: str(int(time.time() * 1000) + 10_000)}
+    nexts = [event(**due), event(**due), event(**due, request_id="r2")]
+
+    outcome = run(
+        tmp_path,
+        f"def handler(e, c):\n  print('ran', c.aws_request_id)\n  {code}",
+        nexts,
+        [close] * 2,
+    )
+
+    assert ["ran r1", "ran r2"] == [line for line in outcome.out.splitlines() if "ran r" in line]
+    assert "r1 was handed out again: its outcome is posted again, not run" in _said(outcome.err)
+    assert 0 == outcome.status
+
+
+def test_a_later_try_of_an_event(tmp_path: Path) -> None:
+    """The same event with another deadline is another try, which is run."""
+    nexts = [event(), event(in_ms=20_000)]
+
+    outcome = run(tmp_path, "def handler(e, c): print('ran')", nexts, [close] * 2)
+
+    assert 2 == outcome.out.count("ran")
 
 
 def test_garbage_after_a_post(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ machine disagrees, and the next `next` tells; 500, or anything but 200 on next, 
 
 from __future__ import annotations
 
+from time import monotonic
+
 from lambdascope.transport.connection import Connection, ConnectionLost
 from lambdascope.wire import names
 from lambdascope.wire.errors import RemoteProtocolError
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 # The answer to a post is a few bytes from the same host; more than this is a platform that is gone.
 _POST_TIMEOUT_S = 30.0
-# A connection that has just been used is open; after a freeze it is looked at.
-_TRUST_S = 1.0
 
 
 class RuntimeApiError(Exception):
@@ -48,7 +48,7 @@ class RuntimeApi:
         self._address = f"{host}:{port}"
         self._host = host
         self._port = port
-        self._connection = Connection(host, port, trust_s=_TRUST_S)
+        self._connection = Connection(host, port)
         self._headers = (("Host", self._address), ("User-Agent", self._user_agent))
         self._next = Next().to_request(self._headers)
 
@@ -96,22 +96,32 @@ class RuntimeApi:
     def post(self, message: InvocationResponse | InvocationError) -> tuple[int, str]:
         """Post the outcome of an invocation: status (0 = unknown) and a line to say, if any.
 
-        Raises RuntimeApiError when the platform answered 500, or answered garbage.
+        When the connection broke it is posted once more: a platform that has taken it refuses the
+        second one, and one that has not would wait for ever. Raises RuntimeApiError when the
+        platform answered 500, answered garbage or cannot be reached.
         """
         request = message.to_request(self._headers)
+        lost = ""
+        until = monotonic() + _POST_TIMEOUT_S
         try:
             try:
                 head, body = self._connection.exchange(request, timeout=_POST_TIMEOUT_S)
             except ConnectionLost as error:
-                if error.sent:
-                    # It may have been accepted; a second post could only be refused.
-                    return 0, f"lost the Runtime API while posting {message.request_id}: {error}"
-                head, body = self._connection.exchange(request, timeout=_POST_TIMEOUT_S)
-        except (ConnectionLost, RemoteProtocolError) as error:
+                lost = f"lost the Runtime API while posting {message.request_id}: {error}"
+                if error.sent and monotonic() >= until:
+                    return 0, lost
+                head, body = self._connection.exchange(request, timeout=until - monotonic())
+        except ConnectionLost as error:
+            if error.sent:
+                return 0, lost
+            raise RuntimeApiError(f"Runtime API, post: {error}") from None
+        except RemoteProtocolError as error:
             raise RuntimeApiError(f"Runtime API, post: {error}") from None
         if head.status == names.ACCEPTED:
             return head.status, ""
         said = f"Runtime API answered {head.status} for {message.request_id}: {_shown(body)}"
+        if lost and head.status < names.SERVER_ERROR:
+            return head.status, f"{lost}; posted again: {said}"
         if head.status >= names.SERVER_ERROR:
             raise RuntimeApiError(said, status=head.status)
         return head.status, said

@@ -68,6 +68,8 @@ class Loop:
         self._trace_env = self._make_trace_env()
         self._encoder = Encoder(ensure_ascii=config.ensure_ascii)
         self._live_results: LiveResults | None = None
+        # An outcome that was not accepted, with what tells its invocation from a later try.
+        self._unsure: tuple[tuple[object, ...], Outcome] | None = None
 
     def run(self) -> int:
         """Serve invocations until the environment ends; the process's exit status."""
@@ -77,6 +79,8 @@ class Loop:
                 invocation = self._api.next()
                 received_ns = monotonic_ns()
                 self._termination.interruptible = False
+                if self._unsure is not None and self._post_again(invocation):
+                    continue
                 status = self._serve(invocation, received_ns)
                 if status is not None:
                     return status
@@ -112,6 +116,7 @@ class Loop:
             raise
         if said:
             self._logs.say(said)
+            self._unsure = _delivery(invocation), outcome
         self._telemetry.ended(times, error)
         if times.after is not None or self._live_results is not None:
             self._after_response(times)
@@ -129,6 +134,28 @@ class Loop:
         times.status_code, said = self._api.post(outcome)  # type: ignore[arg-type]  # as above
         times.reported_ns = monotonic_ns()
         return said
+
+    def _post_again(self, invocation: Invocation) -> bool:
+        """Whether this event has been run already: then its outcome is posted again.
+
+        A platform that has not got an outcome hands the same event out again; nothing runs twice.
+        """
+        assert self._unsure is not None  # noqa: S101 - the caller has looked
+        (delivery, outcome), self._unsure = self._unsure, None
+        if delivery != _delivery(invocation):
+            return False
+        if not isinstance(outcome, (InvocationResponse, InvocationError)):
+            # A stream cannot be sent a second time.
+            fault = outcome.error or ErrorReport(
+                ConnectionError(outcome.said), invocation.request_id
+            )
+            outcome = _error_message(fault, invocation)
+        _, said = self._api.post(outcome)
+        if said:
+            self._unsure = delivery, outcome
+        what = f"{invocation.request_id} was handed out again: its outcome is posted again, not run"
+        self._logs.say(f"{what}; {said}" if said else what)
+        return True
 
     def _after_response(self, times: InvokeTimes) -> None:
         token = current_invocation.set(times)
@@ -230,14 +257,22 @@ class Loop:
         if times.stream is not None and times.stream.started:
             times.stream.fail(report)
             return times.stream, report
-        message = InvocationError(
-            request_id=invocation.request_id,
-            body=report.to_json(),
-            error_type=report.error_type,
-            xray_cause=report.xray_cause,
-            invocation_id=invocation.invocation_id,
-        )
-        return message, report
+        return _error_message(report, invocation), report
+
+
+def _delivery(invocation: Invocation) -> tuple[object, ...]:
+    # A later try of the same event has the same request id, but never the same deadline.
+    return invocation.request_id, invocation.deadline_ms, invocation.invocation_id
+
+
+def _error_message(report: ErrorReport, invocation: Invocation) -> InvocationError:
+    return InvocationError(
+        request_id=invocation.request_id,
+        body=report.to_json(),
+        error_type=report.error_type,
+        xray_cause=report.xray_cause,
+        invocation_id=invocation.invocation_id,
+    )
 
 
 def check_size(body: bytes) -> None:

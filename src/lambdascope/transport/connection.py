@@ -22,7 +22,7 @@ from time import monotonic
 
 from lambdascope.wire.errors import LocalProtocolError, RemoteProtocolError
 from lambdascope.wire.heads import Head, parse_response_head
-from lambdascope.wire.names import MAX_HEAD_BYTES
+from lambdascope.wire.names import MAX_ANSWER_BYTES, MAX_HEAD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 # glibc gets buffers from 128 KiB on from the kernel, at 15 µs for each read.
 _RECV_BYTES = 65_536
 _BODY_RECV_BYTES = 1_048_576
+# An answer may be awaited for ever, as an event is; one that has begun comes from the same host.
+_REST_S = 30.0
+_MAX_INTERIM = 100
+_TOO_LONG = f"an answer of more than {MAX_ANSWER_BYTES} bytes or {_MAX_INTERIM} interim ones"
 
 
 class ConnectionLost(Exception):
@@ -59,8 +63,9 @@ def split_address(address: str, *, default_port: int = 80) -> tuple[str, int]:
 class Connection:
     """A connection that opens itself when first used and again after it was lost.
 
-    All time-outs are seconds; None waits for ever. `io_timeout` is for each send and each receive
-    that is not given one of its own. One request at a time: send, then receive. A peer that closed
+    All time-outs are seconds; None waits for ever, but not for the rest of an answer that has
+    begun (30 s). `io_timeout` is for each send and each receive that is not given one of its own.
+    An answer has at most 64 MiB. One request at a time: send, then receive. A peer that closed
     the connection while it was idle is noticed before the next request is sent, which then goes
     over a new one. Within `trust_s` after an answer that is not looked for, which saves a system
     call; a peer that closed then is lost with the request.
@@ -170,7 +175,8 @@ class Connection:
         try:
             answer = self._receive(sock, deadline)
         except TimeoutError:
-            self._lost(f"no whole answer within {timeout} s", sent=True)
+            limit = _REST_S if timeout is None else timeout
+            self._lost(f"no whole answer within {limit} s", sent=True)
         except OSError as error:
             self._lost(f"{error.strerror or error} while receiving", sent=True)
         except RemoteProtocolError as error:
@@ -216,6 +222,8 @@ class Connection:
         if length is None or head.status < 200:
             return self._receive_parsed(sock, data, deadline)
         # The usual case, a response whose length is known, needs no incremental parser.
+        if length > MAX_ANSWER_BYTES:
+            raise RemoteProtocolError(_TOO_LONG)
         body = data[end + 4 :]
         if len(body) < length:
             body = self._rest(sock, body, length, deadline)
@@ -228,6 +236,8 @@ class Connection:
     def _rest(self, sock: socket, body: bytes, length: int, deadline: float | None) -> bytes:
         pieces = [body]
         left = length - len(body)
+        if deadline is None:
+            deadline = monotonic() + _REST_S
         while left:
             _allow(sock, deadline)
             piece = sock.recv(min(left, _BODY_RECV_BYTES), MSG_WAITALL)
@@ -244,8 +254,8 @@ class Connection:
         from lambdascope.wire.http1 import Parser
 
         parser = Parser(request=False, max_head_bytes=MAX_HEAD_BYTES)
-        head: Head | None = None
-        pieces: list[bytes] = []
+        answer = _Answer()
+        rest = deadline
         while True:
             if data:
                 parser.feed(data)
@@ -255,19 +265,48 @@ class Connection:
                 where = "" if parser.idle else " in the middle of an answer"
                 self._lost(f"connection closed{where}", sent=True)
             while (event := parser.next_event()) is not None:
-                if isinstance(event, Head):
-                    head = event
-                elif isinstance(event, bytes):
-                    pieces.append(event)
-                elif head is not None and head.status >= 200:
+                head = answer.take(event)
+                if head is not None:
                     if not head.keep_alive or not parser.idle:
                         self.close()
-                    return head, b"".join(pieces)
-            data = _receive_some(sock, deadline)
+                    return head, b"".join(answer.pieces)
+            if parser.idle:
+                # Behind an interim response the wait for the final one begins anew.
+                rest = deadline
+            elif rest is None:
+                rest = monotonic() + _REST_S
+            data = _receive_some(sock, rest)
 
     def _lost(self, reason: str, *, sent: bool) -> NoReturn:
         self.close()
         raise ConnectionLost(f"{self._host}:{self._port}: {reason}", sent=sent)
+
+
+class _Answer:
+    """What has come of an answer whose length is not known beforehand."""
+
+    __slots__ = ("_head", "_heads", "_size", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._head: Head | None = None
+        self._heads = self._size = 0
+
+    def take(self, event: Head | bytes | dict[str, str]) -> Head | None:
+        """The head of the final response when this is its end. Raises RemoteProtocolError."""
+        if isinstance(event, Head):
+            self._head = event
+            self._heads += 1
+            self._size = event.content_length or 0
+        elif isinstance(event, bytes):
+            self.pieces.append(event)
+            if self._head is not None and self._head.content_length is None:
+                self._size += len(event)
+        elif self._head is not None and self._head.status >= 200:
+            return self._head
+        if self._size > MAX_ANSWER_BYTES or self._heads > _MAX_INTERIM:
+            raise RemoteProtocolError(_TOO_LONG)
+        return None
 
 
 def _send_some(sock: socket, data: bytes, deadline: float | None) -> int:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, IPPROTO_TCP, MSG_DONTWAIT, MSG_PEEK, SOCK_STREAM, TCP_NODELAY
 from _socket import socket as new_socket
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 
 from lambdascope.transport.connection import ConnectionLost
+from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.http1 import Head, Parser, encode_chunk
-from lambdascope.wire.names import MAX_HEAD_BYTES
+from lambdascope.wire.names import MAX_ANSWER_BYTES, MAX_HEAD_BYTES
 
 _CONNECT_S = 1.0
+# A slow caller may hold up a stream for as long as the function may run, and Lambda lets none run
+# longer than this.
+_PATIENCE_S = 900.0
 _RECV_BYTES = 65_536
 # A send that takes longer than this waited for the peer.
 _STALL_NS = 1_000_000
@@ -33,7 +37,8 @@ class Upload:
     """Connects and sends `head`; then `write` pieces and `finish`.
 
     `sent_bytes` counts the body, `stalled_ns` the time in which the peer took nothing. Every method
-    raises ConnectionLost when the peer is gone; the socket is closed in the end in any case.
+    raises ConnectionLost when the peer is gone, or has taken or said nothing for 15 minutes, and
+    RemoteProtocolError when its answer is none; the socket is closed in the end in any case.
     """
 
     def __init__(self, host: str, port: int, head: bytes) -> None:
@@ -98,10 +103,19 @@ class Upload:
 
     def _send(self, data: bytes | memoryview) -> None:
         started_ns = monotonic_ns()
+        sock = self._socket
         try:
-            self._socket.sendall(data)
+            count = 0
+            try:
+                count = sock.send(data, MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            if count < len(data):
+                sock.settimeout(_PATIENCE_S)
+                sock.sendall(memoryview(data)[count:])
+                sock.settimeout(None)
         except OSError as error:
-            self._socket.close()
+            sock.close()
             raise ConnectionLost(f"{self._where}: {error.strerror or error}", sent=True) from None
         except BaseException:
             # A signal handler raised: what has been sent is unknown.
@@ -124,6 +138,7 @@ class Upload:
         parser = Parser(request=False, max_head_bytes=MAX_HEAD_BYTES)
         head: Head | None = None
         body = bytearray()
+        deadline = monotonic() + _PATIENCE_S
         try:
             while True:
                 while (event := parser.next_event()) is not None:
@@ -133,10 +148,16 @@ class Upload:
                         body += event
                     elif head is not None and head.status >= 200:
                         return head, bytes(body)
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise RemoteProtocolError(f"{self._where} sent too long an answer")
+                self._socket.settimeout(max(deadline - monotonic(), 0.001))
                 data = self._socket.recv(_RECV_BYTES)
-                if not data:
+                if data:
+                    parser.feed(data)
+                elif parser.ends_with_connection:
+                    parser.feed_eof()
+                else:
                     raise ConnectionLost(f"{self._where}: closed without an answer", sent=True)
-                parser.feed(data)
         except OSError as error:
             raise ConnectionLost(f"{self._where}: {error.strerror or error}", sent=True) from None
         finally:

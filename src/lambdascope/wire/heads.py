@@ -3,7 +3,8 @@
 The part of RFC 9112 that a process needs before its first request; `http1` has the rest (bodies,
 chunks, trailers) and is loaded when a peer makes it necessary. Refuses what is only ever an attack
 or a mistake: obsolete line folding, conflicting lengths, bare CR or LF. Knows no socket and no
-Lambda. Header names are lower case in every parsed message; repeated headers are joined with ", ".
+Lambda. Header names are lower case in every parsed message; repeated headers are joined with ", ",
+those of Lambda only where they differ.
 """
 
 from __future__ import annotations
@@ -119,11 +120,12 @@ def parse_headers(lines: Iterable[str]) -> dict[str, str]:
 
 
 def _repeated(key: str, before: str, value: str) -> str:
-    if key != "content-length":
-        return f"{before}, {value}"
-    if before != value:
+    single = key == "content-length" or key.startswith("lambda-")
+    if single and before == value:
+        return value
+    if key == "content-length":
         raise RemoteProtocolError("two different Content-Length headers")
-    return value
+    return f"{before}, {value}"
 
 
 def parse_request_head(raw: bytes) -> Head:

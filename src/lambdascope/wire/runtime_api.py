@@ -31,6 +31,9 @@ _RESPONSE_MODE = names.RESPONSE_MODE.lower()
 # What belongs to one hop and is written anew by the encoder.
 _HOP_BY_HOP = frozenset(("content-length", "transfer-encoding", "trailer", "connection", "date"))
 _HEX = frozenset("0123456789abcdefABCDEF")
+# The year 2255. Later ones are taken for it: their nanoseconds would not fit into the 64 bits that
+# Python's time-outs have.
+_MAX_DEADLINE_MS = 9_000_000_000_000
 # Anything else is percent-encoded in a path (RFC 3986, 2.3).
 _PATH_SAFE = frozenset("-_.~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -38,9 +41,11 @@ _PATH_SAFE = frozenset("-_.~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOP
 class Invocation(Message):
     """One event handed out by `next`.
 
-    `deadline_ms` is Unix time in ms. Optional headers are None when absent or empty, because
-    managed instances send them empty. `headers` keeps all of them, lower case, also the unknown
-    ones. Raises RemoteProtocolError when the request id or the deadline is missing or malformed.
+    `deadline_ms` is Unix time in ms; 0, long past, when it is missing or no number, because an
+    event that has an id can be answered (AWS's client takes a missing one for 0, too). Optional
+    headers are None when absent or empty, because managed instances send them empty. `headers`
+    keeps all of them, lower case, also the unknown ones. Raises RemoteProtocolError when there is
+    no request id, or more than one.
     """
 
     __slots__ = (
@@ -64,10 +69,11 @@ class Invocation(Message):
         self.request_id = get(_REQUEST_ID, "")
         if not self.request_id:
             raise RemoteProtocolError(f"next answered without {names.REQUEST_ID}")
+        if ", " in self.request_id:
+            raise RemoteProtocolError(f"next answered with several {names.REQUEST_ID}")
         deadline = get(_DEADLINE_MS, "")
-        if not (deadline.isascii() and deadline.isdigit()) or len(deadline) > 18:
-            raise RemoteProtocolError(f"next answered with {names.DEADLINE_MS}: {deadline[:40]!r}")
-        self.deadline_ms = int(deadline)
+        is_number = deadline.isascii() and deadline.isdigit()
+        self.deadline_ms = min(int(deadline[:20]), _MAX_DEADLINE_MS) if is_number else 0
         self.invoked_function_arn = get(_FUNCTION_ARN, "")
         self.trace_id = get(_TRACE_ID) or None
         self.client_context = get(_CLIENT_CONTEXT) or None

@@ -101,7 +101,6 @@ SLOW: list[tuple[str, Callable[[Peer], None]]] = [
         lambda peer: peer.dribble(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" * 99, 0.01),
     ),
     ("dribbled chunks", lambda peer: peer.dribble(CHUNKED[:-5] + b"1\r\na\r\n" * 999, 0.01)),
-    ("interim ones for ever", lambda peer: peer.flood(INTERIM)),
     ("a body for ever", lambda peer: peer.flood(b"HTTP/1.1 200 OK\r\n\r\n")),
 ]
 
@@ -166,11 +165,33 @@ class AlwaysReady:
 def test_the_budget_ends_a_flood() -> None:
     """A peer that sends faster than we read gets no more time either."""
     link = Connection("127.0.0.1", 1)
-    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n"
-    for data in (INTERIM, b"HTTP/1.1 200 OK\r\n\r\n", endless):
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 60000000\r\n\r\n"
+    for data in (b"HTTP/1.1 200 OK\r\n\r\n", long):
         link._socket = AlwaysReady(data)  # type: ignore[assignment]
         with pytest.raises(ConnectionLost, match=r"no whole answer within 0\.05 s"):
             link.receive(timeout=0.05)
+
+
+def test_an_answer_without_end() -> None:
+    """An answer that is too long, or never comes behind interim ones, is refused."""
+    link = Connection("127.0.0.1", 1)
+    head = b"HTTP/1.1 200 OK\r\n"
+    endless = head + b"Content-Length: 999999999999999\r\n\r\n"
+    chunks = head + b"Transfer-Encoding: chunked\r\n\r\n" + b"fffff\r\n" * 10
+    for data in (INTERIM, endless, INTERIM + endless, head + b"\r\n" + b"x" * 60_000, chunks):
+        link._socket = AlwaysReady(data)  # type: ignore[assignment]
+        with pytest.raises(RemoteProtocolError, match=r"an answer of more than|chunk"):
+            link.receive(timeout=30.0)
+
+
+def test_an_answer_that_has_begun(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rest is not awaited for ever, also where there is no time-out."""
+    monkeypatch.setattr("lambdascope.transport.connection._REST_S", BUDGET_S)
+    for begun in (b"HTTP", ANSWER[:-1], INTERIM + b"H", b"HTTP/1.1 200 OK\r\n\r\nuntil the end"):
+        with ByteServer(keeps_answering(begun)) as server:
+            link = connect(server)
+            with pytest.raises(ConnectionLost, match=r"no whole answer within 0\.3 s"):
+                link.exchange(REQUEST)
 
 
 def test_the_budget_given_to_the_connection(connect: Connect) -> None:
