@@ -439,6 +439,30 @@ def test_spans_of_a_failure(kind: str, failed: str, tmp_path: Path) -> None:
     assert ["exception"] == [happened.name for happened in roots[f"{failed} hello"].events]
 
 
+@pytest.mark.parametrize(
+    ("kind", "ended"), [("before_snapshot", "init"), ("after_restore", "restore")]
+)
+def test_spans_of_a_termination(kind: str, ended: str, tmp_path: Path) -> None:
+    """A hook that hangs until the platform ends the environment is seen, with its name."""
+    code = f"""{HOOKED}
+import signal
+def hook():
+    os.kill(os.getpid(), signal.SIGTERM)
+snapshots.register_{kind}(hook)
+{PLAIN}"""
+    with HandoffStub(tmp_path) as stub, SnapApi() as api:
+        ending = run(api, tmp_path, code)
+        ((_, body),) = stub.wait_for_posts(1)
+    spans = _spans(body)
+    name = f"{kind.replace('_', ' ')} app.hook"
+
+    assert (0, "") == (ending.status, ending.err)
+    assert not api.errors
+    assert spans[f"{ended} hello"].span_id == spans[name].parent_span_id
+    status = spans[f"{ended} hello"].status
+    assert (2, f"SIGTERM in {name}") == (status.code, status.message)
+
+
 EMULATED = """
     import snapshot_restore_py as snapshots
     snapshots.register_before_snapshot(print, "before")

@@ -26,7 +26,7 @@ from lambdascope.otlp.names import (
 # Loaded here, because time before the snapshot is cheap: after it, somebody waits.
 from lambdascope.runtime import phases  # noqa: F401 - see above
 from lambdascope.runtime.api import RuntimeApiError
-from lambdascope.runtime.faults import Fault
+from lambdascope.runtime.faults import ErrorReport, Fault
 from lambdascope.runtime.init_spans import process_start_ns
 from lambdascope.transport.connection import split_address
 from lambdascope.wire import names
@@ -78,7 +78,10 @@ class RestorePhase:
 
 
 class Snapshot:
-    """The way through one snapshot. `failure` is how to report what `take` or `resume` raises."""
+    """The way through one snapshot. `failure` is how to report what `take` or `resume` raises.
+
+    `hook` names the hook that runs.
+    """
 
     def __init__(
         self, init: InitPhase, termination: Termination, say: Callable[[str], None]
@@ -87,6 +90,7 @@ class Snapshot:
         self._termination = termination
         self._say = say
         self.failure = BEFORE
+        self.hook = ""
 
     def take(self, api: RuntimeApi, clock: Clock) -> None:
         """Run the before-snapshot hooks and wait until the environment is restored, for ever.
@@ -129,9 +133,11 @@ class Snapshot:
         function, args, kwargs = hook
         name = f"{prefix}{name_of(function)}"
         started_ns = monotonic_ns()
+        self.hook = name
         try:
             self._termination.allow()
             result = function(*args, **kwargs)
+            self.hook = ""
         finally:
             self._termination.interruptible = False
             self._init.part(name, started_ns, monotonic_ns())
@@ -141,6 +147,12 @@ class Snapshot:
                 f"{name}: an async function cannot be a hook of SnapStart, it was not run; "
                 "register a function that is not async"
             )
+
+    def cut_off(self) -> ErrorReport | None:
+        """SIGTERM has come, so the platform does not wait any longer: what to say of the hook."""
+        if not self.hook:
+            return None
+        return ErrorReport(Fault(self.failure.error_type, f"SIGTERM in {self.hook}"), "")
 
     def _reopen(self, api: RuntimeApi) -> None:
         address = os.environ.get(names.ENV_RUNTIME_API, "")
