@@ -34,7 +34,10 @@ _LEAST_WAIT_S = 0.1
 
 
 class Flusher:
-    """`last_flush` is when an export ended last, None before the first; `meter` measures holds."""
+    """`last_flush` is when an export ended last, None before the first; `meter` measures holds.
+
+    `last_attempts`: how often the last round asks the collector of a signal that fails.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,8 @@ class Flusher:
         self._until = 0.0
         self._newest = 0.0
         self._tried: set[str] = set()
+        self.last_attempts = 1
+        self._failed_attempts: dict[str, int] = {}
 
     @property
     def holds_anything(self) -> bool:
@@ -129,8 +134,11 @@ class Flusher:
         self._tried.clear()
         self._buffer.expire(now - self.settings.queue_age_s)
         if everything:
+            # However long the pause would have been: there is no later.
             for health in self._health.values():
-                health.retry_at = 0.0
+                health.answered()
+            self._failed_attempts.clear()
+            self._note_health()
         self.resume(now)
 
     def resume(self, now: float) -> bool:
@@ -143,7 +151,7 @@ class Flusher:
         skip = self._waiting(now) | self._tried
         _, oldest = self._buffer.pending(skip)
         if not oldest or oldest > self._newest:
-            return False
+            return self.retry_at(now) < self._until
         if exporter.state == COLD:
             exporter.warm_up()
         elif exporter.state == BROKEN:
@@ -151,6 +159,13 @@ class Flusher:
         elif exporter.state == READY:
             self._send(now, skip)
         return exporter.is_working
+
+    def retry_at(self, now: float) -> float:
+        """When the last round asks a collector again that failed in it; in other rounds never."""
+        if self._newest != _FOR_EVER or not self._is_failing:
+            return _FOR_EVER
+        waiting = (self._waiting(now) & self._buffer.waiting_signals()) - self._tried
+        return min([self._health[signal].retry_at for signal in waiting], default=_FOR_EVER)
 
     def on_wake(self, now: float) -> None:
         """The exporter has something to tell."""
@@ -200,8 +215,17 @@ class Flusher:
         if taken_back and not self._buffer.retract(job.batch):
             return  # it has been dropped meanwhile, and is accounted for
         if not self._settlement.settle(job, result, now, was_frozen=taken_back):
-            self._tried.add(job.batch.signal)
+            self._on_failed_attempt(job.batch.signal)
         self._note_health()
+
+    def _on_failed_attempt(self, signal: str) -> None:
+        """Not again in this round, unless it is the last one and there is time for it."""
+        count = self._failed_attempts[signal] = self._failed_attempts.get(signal, 0) + 1
+        is_last = self._newest == _FOR_EVER
+        if not (is_last and count < self.last_attempts) or (
+            self._health[signal].retry_at >= self._until
+        ):
+            self._tried.add(signal)
 
     def _note_health(self) -> None:
         """Keep what every decision needs of the three signals' health."""

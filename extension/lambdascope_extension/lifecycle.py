@@ -14,7 +14,13 @@ from time import monotonic, sleep, time, time_ns
 from lambdascope.transport.connection import ConnectionLost
 from lambdascope.wire.errors import ProtocolError
 from lambdascope.wire.extensions_api import Invoke, Shutdown
-from lambdascope.wire.names import SERVER_ERROR, SHUTDOWN_BUDGET_MS, SHUTDOWN_SPINDOWN
+from lambdascope.wire.names import (
+    SERVER_ERROR,
+    SHUTDOWN_BUDGET_MS,
+    SHUTDOWN_FAILURE,
+    SHUTDOWN_SPINDOWN,
+    SHUTDOWN_TIMEOUT,
+)
 from lambdascope_extension import flush_policy as policy
 from lambdascope_extension.extensions_client import Refused
 from lambdascope_extension.flush_settings import PERIODIC
@@ -47,6 +53,7 @@ _EXIT_S = 0.03
 _LATE_DATA_S = 0.1
 # After a wait this long the environment was frozen, and peers have given up its connections.
 _LONG_WAIT_S = 5.0
+_LAST_ATTEMPTS = 4
 _MAX_API_FAILURES = 5
 _FOR_EVER = float("inf")
 _ARRIVALS = 8
@@ -145,6 +152,7 @@ class Lifecycle:
             until = self._flight.wake_at(now, self._until)
             if now < self._late_until:
                 until = self._late_until
+            until = min(until, self._flusher.retry_at(now))
         elif self.phase == RUNNING:
             until = self._ends.wake_at()
             if self._deadline is not None:
@@ -296,6 +304,9 @@ class Lifecycle:
             self._flusher.after_thaw()
         self._flight.shut_down(event.reason, now, self._until)
         self._flight.waits(now, wall_ns=time_ns())
+        # After a reset the next processes go on with what is left; otherwise there are none.
+        is_reset = event.reason in (SHUTDOWN_TIMEOUT, SHUTDOWN_FAILURE)
+        self._flusher.last_attempts = 1 if is_reset else _LAST_ATTEMPTS
         self._flusher.begin(now, self._until, everything=True)
 
     def _while_shutting_down(self, now: float) -> None:

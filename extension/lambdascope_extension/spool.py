@@ -38,8 +38,9 @@ def write_spool(folder: str, batches: Iterable[Batch]) -> None:
         try:
             try:
                 _write(fd, _FIRST_LINE)
+                epoch_s = time() - monotonic()
                 for batch in batches:
-                    _write(fd, _head(batch) + batch.body)
+                    _write(fd, _head(batch, epoch_s) + batch.body)
             finally:
                 posix.close(fd)
             posix.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -80,6 +81,7 @@ def parse(data: bytes) -> list[Batch]:
     if not data.startswith(_FIRST_LINE):
         raise ValueError("it is no spool of this version")
     batches = []
+    epoch_s = time() - monotonic()
     position = len(_FIRST_LINE)
     while position < len(data):
         end = data.find(b"\n", position)
@@ -95,25 +97,26 @@ def parse(data: bytes) -> list[Batch]:
             body_end += size
         if body_end > len(data):
             raise ValueError("it is cut off")
-        batches.append(_batch(words, bodies))
+        batches.append(_batch(words, bodies, epoch_s))
         position = body_end
     return batches
 
 
-def _head(batch: Batch) -> bytes:
+def _head(batch: Batch, epoch_s: float) -> bytes:
+    """`epoch_s` is the wall time at which the monotonic clock was 0."""
     sizes = ",".join(str(size) for size, _ in batch.parts)
-    received_us = int((time() - (monotonic() - batch.received)) * 1_000_000)
+    received_us = int((epoch_s + batch.received) * 1_000_000)
     form = FORMS[batch.kind]
     return f"{batch.id} {batch.signal} {form} {received_us} {sizes}\n".encode()
 
 
-def _batch(words: list[str], bodies: list[bytes]) -> Batch:
+def _batch(words: list[str], bodies: list[bytes], epoch_s: float) -> Batch:
     batch_id, signal, form, received_us, _ = words
     is_id = len(batch_id) == _ID_CHARS and batch_id.isascii() and batch_id.isalnum()
     if not is_id or signal not in SIGNALS or form not in KINDS or not received_us.isdecimal():
         raise ValueError("the head of a batch is not of this format")
     kind = KINDS[form]
-    age_s = max(0.0, time() - int(received_us[:18]) / 1_000_000)
+    received = min(monotonic(), int(received_us[:18]) / 1_000_000 - epoch_s)
     try:
         messages = [
             Message(
@@ -121,7 +124,7 @@ def _batch(words: list[str], bodies: list[bytes]) -> Batch:
                 kind=kind,
                 body=body,
                 items=count_items(signal, kind, body),
-                received=monotonic() - age_s,
+                received=received,
                 urgent=tells_of_failure(signal, kind, body),
             )
             for body in bodies

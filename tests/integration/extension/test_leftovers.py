@@ -103,3 +103,11 @@ def test_end_of_the_environment_leaves_lines(tmp_path: Path) -> None:
     assert [["a", "b"]] == [span_names(line.body) for line in lines if line is not None]
     assert "2 dropped (stdout 2)" in err
     assert [] == [one.name for one in (tmp_path / "own").iterdir() if "spool" in one.name]
+
+
+@pytest.mark.parametrize(("reason", "attempts"), [("spindown", 3), ("timeout", 2)])
+def test_attempts_by_reason(tmp_path: Path, reason: str, attempts: int) -> None:
+    """At a spindown a busy collector is asked again inside the budget, at a reset not."""
+    with FakeCollector(Answer(503), Answer(503)) as collector:
+        end(tmp_path, collector.endpoint, reason)
+        assert attempts == len([one for one in collector.requests if "root" in one.spans])

@@ -140,6 +140,39 @@ def test_shutdown_tries_once_more() -> None:
     assert (0, {}, 1) == bench.account
 
 
+def test_last_round_tries_again_while_there_is_time() -> None:
+    """With several attempts the last round waits for its pauses, inside its time only."""
+    bench = Bench()
+    bench.flusher.last_attempts = 3
+    bench.put(1.0)
+    bench.put(1.1, signal="logs")
+    bench.flusher.begin(1.0, 3.0, everything=True)
+    assert bench.finish(1.1, RETRY, retry_after=0.2)
+    assert "logs" == bench.exporter.sent[-1].batch.signal
+    assert bench.finish(1.15)
+    assert 2 == len(bench.exporter.sent)
+    retry_at = bench.flusher.retry_at(1.15)
+    assert 1.3 <= retry_at <= 2.3
+    assert bench.flusher.resume(retry_at)
+    first, again = bench.exporter.sent[0].batch, bench.exporter.sent[2].batch
+    assert (first.id, 3) == (again.id, len(bench.exporter.sent))
+    assert not bench.finish(retry_at, RETRY, retry_after=5.0)
+    assert float("inf") == bench.flusher.retry_at(retry_at)
+
+
+def test_last_round_has_so_many_attempts() -> None:
+    """After its attempts a signal is left alone, and the round is over."""
+    bench = Bench()
+    bench.flusher.last_attempts = 3
+    bench.put(1.0)
+    bench.flusher.begin(1.0, 100.0, everything=True)
+    now = 1.0
+    while bench.finish(now, RETRY):
+        now = bench.flusher.retry_at(now)
+        bench.flusher.resume(now)
+    assert 3 == len(bench.exporter.sent)
+
+
 def test_refused_is_dropped() -> None:
     """What the collector will never take is dropped under its status."""
     bench = Bench()
