@@ -152,6 +152,53 @@ def _nested(chance: random.Random, *, depth: int) -> list[int]:
     return inner
 
 
+def test_one_interrupt_for_nested_blocks() -> None:
+    """Where an interrupt goes on to the outer block its cleaning up does not get another one."""
+    chance = random.Random(1)
+    seen: Counter[str] = Counter()
+    for _ in range(1000):
+        seconds = chance.uniform(0.0001, 0.0006)
+        with contextlib.suppress(DeadlineExceeded), within(seconds):
+            try:
+                with within(seconds + chance.uniform(-0.00003, 0.00003)):
+                    while_condition()
+            except BudgetInterrupt:
+                seen["went on"] += 1
+                try:
+                    spin_until(time.monotonic() + 0.0003)
+                except BudgetInterrupt:
+                    seen["another"] += 1
+                raise
+
+    assert seen["went on"] > 0
+    assert seen["another"] == 0
+
+
+class _Slow:
+    """Something with a destructor, out of which no exception gets."""
+
+    def __del__(self) -> None:
+        spin_until(time.monotonic() + 0.00005)
+
+
+def _destroy_for_ever() -> None:
+    while True:
+        _Slow()
+        spin_until(time.monotonic() + 0.00005)
+
+
+def test_no_interrupt_is_lost_in_a_destructor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that is in a destructor half of its time is interrupted in the other half."""
+    sys.setswitchinterval(0.005)  # as usual; in 3.11 a look has to be done between two turns
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    for _ in range(100):
+        with pytest.raises(DeadlineExceeded), within(0.0005):
+            _destroy_for_ever()
+
+    assert ignored == []
+
+
 def test_with_statements_inside_are_left_properly() -> None:
     """However the interrupt comes, a lock that was taken by `with` is free afterwards."""
     lock = threading.Lock()

@@ -9,19 +9,20 @@ PyThreadState_SetAsyncExc, and the evaluation loop (ceval.c).
 from __future__ import annotations
 
 import sys
-from time import monotonic, sleep
+from time import sleep
 
 from lambdascope.runtime.deadline import BudgetInterrupt
 from lambdascope.runtime.interrupt import Interrupter, ignores_exceptions, is_spared
+from lambdascope.runtime.watchdog import starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope.runtime.budget import Budget
 
-# A thread takes less than this to start, unless its start was broken off.
-_START_S = 0.05
 _POLL_S = 0.0001
 _POLLS = 5000
+# A thread that does not run after so many turns of this one was never started: that was broken off.
+_START_POLLS = 1000
 # What is spared takes a few microseconds, or waits in C where an interrupt does no harm.
 _SPARE_POLLS = 50
 
@@ -29,7 +30,7 @@ _SPARE_POLLS = 50
 class AsyncException(Interrupter):
     """Raises BudgetInterrupt by PyThreadState_SetAsyncExc. Loads ctypes, which only this needs."""
 
-    __slots__ = ("_collect", "_hold_collector", "_raise_in", "_stuck")
+    __slots__ = ("_collect", "_hold_collector", "_raise_in", "_seen", "_stuck")
 
     able = True
     blind = True
@@ -42,46 +43,50 @@ class AsyncException(Interrupter):
         self._raise_in.restype = c_int
         self._hold_collector = pythonapi.PyGC_Disable
         self._collect = pythonapi.PyGC_Enable
+        # How often a thread was seen that does not run yet, and those that never will.
+        self._seen: dict[object, int] = {}
         self._stuck: set[object] = set()
 
     def interrupt(self, budget: Budget) -> None:
         """Raise it where it does no harm; where there is no such moment the block ends late.
 
-        The interpreter gives a thread that is just starting its parent's identifier for a while,
-        and would raise it there. In a thread that has ended there is nobody to stop.
+        In a thread that has ended there is nobody to stop.
         """
-        starting = sys.modules["threading"].__dict__["_limbo"].keys()
-        since: dict[object, float] = {}
         for poll in range(_POLLS):
             if budget.interrupted:
                 return  # it is being left
-            spared = self._is_spared(budget, poll)
-            if not spared and not starting - self._stuck:
-                # Between the look and this call there is no point where threads take turns.
-                self._raise_in(budget.thread, BudgetInterrupt)
-                return
-            now = monotonic()
-            for thread in list(starting):
-                if since.setdefault(thread, now) < now - _START_S:
-                    self._stuck.add(thread)
+            # In 3.11 a collection may start in the middle of the look, and with it a destructor,
+            # which lets the thread go on while its frames are read (CPython issue 106883).
+            held = self._hold_collector()
+            try:
+                if self._is_free(budget, poll):
+                    self._raise_in(budget.thread, BudgetInterrupt)
+                    return
+            finally:
+                if held:
+                    self._collect()
             sleep(_POLL_S)
 
-    def _is_spared(self, budget: Budget, poll: int) -> bool:
-        """Whether the thread is where an interrupt would be lost, or would better wait a little.
+    def _is_free(self, budget: Budget, poll: int) -> bool:
+        """Whether it may be raised: not where it would be lost, and rather not where it does harm.
 
-        It raises where it was when it last gave way to other threads, which is where it is seen:
-        only when the threads take turns during the look is that out of date.
+        The thread raises where it was when it last gave way to others, which is where it is seen:
+        if it has moved during the look, another one is taken.
         """
-        # In 3.11 a collection during the look may start a destructor, which lets the thread go on
-        # while its frames are read, or while a lock is held that it needs (CPython issue 106883).
-        held = self._hold_collector()
-        try:
-            frame = sys._current_frames().get(budget.thread)
-            if frame is None:
-                return False
-            return ignores_exceptions(frame, budget.code) or (
-                poll < _SPARE_POLLS and is_spared(frame)
-            )
-        finally:
-            if held:
-                self._collect()
+        # The interpreter gives a thread that is just starting its parent's identifier for a while,
+        # and would raise it there.
+        limbo = sys.modules["threading"].__dict__["_limbo"]
+        newborn = limbo.keys() | starting.keys()
+        self._seen = {thread: self._seen.get(thread, 0) + 1 for thread in newborn}
+        self._stuck = {thread for thread, seen in self._seen.items() if seen > _START_POLLS}
+        frame = sys._current_frames().get(budget.thread)
+        at = -1 if frame is None else frame.f_lasti
+        if frame is not None and (
+            ignores_exceptions(frame, budget.code)
+            or (poll < _SPARE_POLLS and is_spared(frame))
+            or (poll < _SPARE_POLLS and sys._current_frames().get(budget.thread) is not frame)
+        ):
+            return False
+        # From here to the call that raises it there is no point where threads take turns.
+        moved = frame is not None and frame.f_lasti != at and poll < _SPARE_POLLS
+        return not moved and not (limbo.keys() | starting.keys()) - self._stuck

@@ -8,7 +8,7 @@ kept from the code behind the block; the order of its statements matters, the co
 
 from __future__ import annotations
 
-from _thread import _local, allocate_lock, get_ident, start_new_thread
+from _thread import _local, allocate_lock, get_ident
 from os import register_at_fork
 from sys import _getframe
 from time import monotonic, sleep
@@ -27,7 +27,7 @@ from lambdascope.runtime.interrupt import (
     owner_of,
     without_ours,
 )
-from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, watchdog
+from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, start, starting, watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,14 +82,12 @@ class _Interrupts:
         open, and a module half loaded.
         """
         while self.way is None:
-            done = allocate_lock()
-            done.acquire()
-            start_new_thread(self._load, (done,))
             # Then once more: where a signal handler has forked meanwhile, nobody loads it.
-            done.acquire(timeout=_LOAD_S)
+            start(self._load).acquire(timeout=_LOAD_S)
         return self.way
 
     def _load(self, done: LockType) -> None:
+        del starting[done]
         with self._finding:
             if self.way is None:
                 self.way = make_interrupter(_blocks, (Budget.__exit__, Budget._settle))

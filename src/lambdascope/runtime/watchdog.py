@@ -23,6 +23,7 @@ from lambdascope.runtime.logs import say
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
+    from collections.abc import Callable
 
 # The two sides of a claim.
 LEFT = "left"
@@ -53,6 +54,23 @@ class Alarm:
 
     def abandon(self) -> None:
         """The process was forked while this was being rung: in the child it will not be."""
+
+
+# Threads of ours that do not run yet, as `threading` has them of its own (`_limbo`).
+starting: dict[LockType, None] = {}
+
+
+def start(run: Callable[[LockType], None]) -> LockType:
+    """Start a thread that first takes its lock out of `starting`, and releases it when it is up."""
+    up = allocate_lock()
+    up.acquire()
+    starting[up] = None
+    try:
+        start_new_thread(run, (up,))
+    except RuntimeError:
+        starting.pop(up, None)
+        raise
+    return up
 
 
 class Watchdog:
@@ -114,9 +132,7 @@ class Watchdog:
     def _start(self) -> None:
         """Start the thread and wait for it. Wherever this is broken off, it can be done again."""
         knock = self._knock
-        up = allocate_lock()
-        up.acquire()
-        start_new_thread(self._run, (up,))
+        up = start(self._run)
         # A signal handler may fork meanwhile: there the thread is not, and has to be started again.
         while not up.acquire(timeout=_FORK_POLL_S) and knock is self._knock:
             pass
@@ -127,6 +143,7 @@ class Watchdog:
         """In a child process there is no such thread, and nobody else's alarms."""
         self._alarms.clear()
         self._started.clear()
+        starting.clear()
         if self._ringing is not None:
             self._ringing.abandon()
         self._reset()
@@ -138,6 +155,7 @@ class Watchdog:
             pass  # it has been told already
 
     def _run(self, up: LockType) -> None:
+        del starting[up]
         # It is the thread itself that says it has started. Two starts at a time: one of them ends.
         if self._started.setdefault(0, up) is not up:
             up.release()
