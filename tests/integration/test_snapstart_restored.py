@@ -274,3 +274,23 @@ snapshots.register_after_restore(time.sleep, 0.02)
         assert end_ns <= phase.end_ns + CLOCKS_NS
     assert times(init)[1] + 200 * MS <= times(restore)[0] + CLOCKS_NS
     assert times(restore)[1] <= times(invoke)[0]
+
+
+def test_the_trace_of_a_hook_that_hangs(tmp_path: Path) -> None:
+    """The restore that took too long reaches a backend with the name of the hook."""
+    code = f"{HOOKED}\nsnapshots.register_after_restore(time.sleep, 60)\n{PLAIN}"
+    limits = {"init_type": "snap-start", "restore_timeout_ms": 1000}
+    with (
+        OtlpRecorder() as recorder,
+        running(tmp_path, code, endpoint=recorder.endpoint, **limits) as function,
+    ):
+        record = function.invoke()
+        function.shutdown()
+        spans = recorder.wait_for_spans(4)
+
+    assert "Runtime.RestoreHookUserTimeout" == record.error_type
+    restore, hook = one(spans, "restore shop"), one(spans, "after restore time.sleep")
+    assert restore["spanId"] == hook["parentSpanId"]
+    assert "SIGTERM in after restore time.sleep" == restore["status"]["message"]
+    # It ran until the platform had waited long enough.
+    assert times(hook)[1] + CLOCKS_NS >= phase_of(record, "restore").end_ns
