@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.concurrent import Pool
     from lambdascope.runtime.flight import FlightFile
     from lambdascope.runtime.handler import Handler
+    from lambdascope.runtime.otel.direct_export import DirectExport
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.snapshot import Failure, Snapshot
 
@@ -97,12 +98,13 @@ class Runtime:
         agent = f"lambdascope/{__version__} Python/{version.major}.{version.minor}.{version.micro}"
         self._agent = agent
         self._api = RuntimeApi(config.api_host, config.api_port, agent)
-        self._handoff = Handoff(config.handoff_file, self._logs.say)
+        handoff = Handoff(config.handoff_file, self._logs.say)
+        self._handoff: Handoff | DirectExport = handoff
         if config.time_imports:
             init.imports = ImportTimes()
         self._clock = Clock()
         make_phases = self._make_phases if config.record_spans else None
-        self._telemetry = Telemetry(config, make_phases, self._handoff, self._logs, init.imports)
+        self._telemetry = Telemetry(config, make_phases, handoff, self._logs, init.imports)
         self._pool: Pool | None = None
         # For several invocations at a time in this process.
         self._flight: FlightFile | None = None
@@ -286,21 +288,22 @@ class Runtime:
 
     def _connect(self) -> None:
         started_ns = monotonic_ns()
-        if self._handoff.connect():
+        if isinstance(self._handoff, Handoff) and self._handoff.connect():
             if self._config.record_spans:
-                self._open_flight()
+                self._open_flight(self._handoff.flight_path)
             self._init.part(SPAN_CONNECT_EXTENSION, started_ns, monotonic_ns())
         elif self._config.record_spans and self._config.wants_export:
-            self._logs.say(
-                "an OTLP endpoint is configured but no lambdascope extension is running: "
-                "spans are not exported. Add the extension, or set OTEL_TRACES_EXPORTER=none"
-            )
+            from lambdascope.runtime.otel.direct_export import DirectExport
 
-    def _open_flight(self) -> None:
+            export = DirectExport(self._logs.say, waits=self._config.max_concurrency == 1)
+            self._telemetry.export_directly(export)
+            self._handoff = export
+
+    def _open_flight(self, path: str) -> None:
         """Let what is noted of running invocations survive this process."""
         from lambdascope.runtime.flight import FlightFile
 
-        path, config = self._handoff.flight_path, self._config
+        config = self._config
         file = FlightFile(self._logs.say, self._clock.offset_ns)
         if not file.attach(path, config):
             return

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.import_times import ImportTimes
     from lambdascope.runtime.live_results import LiveResults
     from lambdascope.runtime.logs import Logs
+    from lambdascope.runtime.otel.direct_export import DirectExport
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.telemetry import InvokeTimes
     from lambdascope.runtime.termination import Termination
@@ -71,7 +72,7 @@ class SharedTelemetry(Telemetry):
     """One worker's; spans are made and handed over under a lock that all workers share."""
 
     def __init__(
-        self, shared: Pool, handoff: Handoff, logs: Logs, imports: ImportTimes | None
+        self, shared: Pool, handoff: Handoff | DirectExport, logs: Logs, imports: ImportTimes | None
     ) -> None:
         super().__init__(shared.config, shared.make_phases, handoff, logs, imports)
         self._shared = shared
@@ -152,7 +153,7 @@ class Pool:
         handler: Handler,
         *,
         logs: Logs,
-        handoff: Handoff,
+        handoff: Handoff | DirectExport,
         termination: Termination,
         make_phases: Callable[[], Phases] | None,
     ) -> None:

@@ -73,7 +73,7 @@ class RuntimeConfig:
         self.time_imports = self.record_spans and get("LAMBDASCOPE_IMPORTS", "") != "0"
         self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
-        self.wants_export = bool(
+        self.wants_export = exporter == "console" or bool(
             get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
         self.propagators, self.reads_xray = self._propagators(get("OTEL_PROPAGATORS", ""))

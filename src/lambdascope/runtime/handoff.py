@@ -37,6 +37,8 @@ _TOKEN = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 class Handoff:
     """The runtime's end of the connection to the extension. Nothing in here raises."""
 
+    budget_s = BUDGET_S
+
     def __init__(self, path: str, say: Callable[[str], None]) -> None:
         self._path = path or default_file()
         self._say = say

@@ -10,7 +10,6 @@ import sys
 from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
-from lambdascope.runtime.handoff import BUDGET_S
 from lambdascope.runtime.triggers import DIRECT, shape_of, trigger_of
 
 TYPE_CHECKING = False
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.import_times import ImportTimes
     from lambdascope.runtime.logs import Logs
     from lambdascope.runtime.otel.bridge import Bridge
+    from lambdascope.runtime.otel.direct_export import DirectExport
     from lambdascope.runtime.otel.invoke_span import InvokeSpan
     from lambdascope.runtime.phases import Phases
     from lambdascope.runtime.senders import Senders
@@ -111,18 +111,22 @@ class Telemetry:
         self,
         config: RuntimeConfig,
         make_phases: Callable[[], Phases] | None,
-        handoff: Handoff,
+        handoff: Handoff | DirectExport,
         logs: Logs,
         imports: ImportTimes | None = None,
     ) -> None:
         self._config = config
         self._make_phases = make_phases
         self._made: Phases | None = None
-        self._handoff = handoff
+        self._handoff: Handoff | DirectExport = handoff
         self._logs = logs
         self._imports = imports
         self._open: InvokeTimes | None = None
         self.faults = 0
+
+    def export_directly(self, export: DirectExport) -> None:
+        """There is no extension to hand anything over to."""
+        self._handoff = export
 
     def began(self, times: InvokeTimes) -> None:
         """An invocation was received."""
@@ -293,7 +297,9 @@ class Telemetry:
     def _send(self, times: InvokeTimes, body: bytes, count: int) -> None:
         # Half of what is left: running past the deadline would fail an answered invocation.
         left_s = (times.deadline_ns - monotonic_ns()) / 2e9
-        budget_s = max(_LEAST_BUDGET_S, left_s) if left_s < BUDGET_S else BUDGET_S
+        budget_s = self._handoff.budget_s
+        if left_s < budget_s:
+            budget_s = max(_LEAST_BUDGET_S, left_s)
         flight = times.flight
         dropped = self._handoff.dropped_spans if flight is not None else 0
         self._handoff.send(body, times.invocation.request_id, count, budget_s=budget_s)
