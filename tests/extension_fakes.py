@@ -33,7 +33,7 @@ IDENTIFIER = "5b7a0f6e-0000-4000-8000-0123456789ab"
 class FakePlatform:
     """The Extensions and Telemetry APIs as one extension sees them.
 
-    `telemetry` is the status that a subscription is answered with, None for no answer at all.
+    `telemetry` is the status that a subscription is answered with; of several, each in turn.
     `register` answers each register in turn with (status, body); the last one stays. With
     `closes_connections` set every answer is the last on its connection.
     """
@@ -41,7 +41,7 @@ class FakePlatform:
     def __init__(
         self,
         *,
-        telemetry: int = 202,
+        telemetry: int | tuple[int, ...] = 202,
         register: tuple[tuple[int, bytes], ...] = ((200, b"{}"),),
     ) -> None:
         self.registered: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ class FakePlatform:
         self.asked_at: list[float] = []
         self.next_status = 200
         self.closes_connections = False
-        self._telemetry = telemetry
+        self._telemetry = telemetry if isinstance(telemetry, tuple) else (telemetry,)
         self._register = register
         self._until = Until()
         self._events: list[bytes] = []
@@ -134,8 +134,9 @@ class FakePlatform:
             self._until.change(lambda: self.registered.append(said))
             exchange.respond(status, ((names.EXTENSION_IDENTIFIER, IDENTIFIER),), answer)
         elif exchange.target == names.TELEMETRY_PATH:
+            status = self._telemetry[min(len(self.subscriptions), len(self._telemetry) - 1)]
             self._until.change(lambda: self.subscriptions.append(json.loads(body)))
-            exchange.respond(self._telemetry, (), b'"OK"')
+            exchange.respond(status, (), b'"OK"')
         elif exchange.target == names.EXTENSION_NEXT_PATH:
             self._next(exchange)
         else:
