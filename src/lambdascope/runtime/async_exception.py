@@ -4,6 +4,11 @@ The interpreter raises it in the thread where it next looks for one: when a Pyth
 when a loop goes back, and after most calls of C functions. It does not look inside a C function,
 nor between two other instructions. Both facts carry `Budget.__exit__`. Source: CPython 3.11, C API,
 PyThreadState_SetAsyncExc, and the evaluation loop (ceval.c).
+
+Kept: it is never raised outside the block, nor twice, nor in a thread that `threading` is starting.
+Not kept, as the interpreter gives no way to: where a thread moves on during each of fifty looks it
+is raised unseen, and lost if that is in a destructor; a thread that is being started by `_thread`
+alone may be hit in place of the one that starts it. The block then ends late, by the exception.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The rule is one for both: a block is left before the end of its budget, or by an
 differs is how code that overruns is stopped: a task is cancelled by its event loop, a thread is
 interrupted at the watchdog's request (`interrupt` tells how). `__exit__` is where an interrupt is
 kept from the code behind the block; the order of its statements matters, the comments say why.
+What a signal handler raises is left alone; where it comes while an interrupt is on its way, the
+block ends by whichever comes last, as in any `finally`.
 """
 
 from __future__ import annotations
