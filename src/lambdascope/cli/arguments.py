@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INVOKE = "invoke"
 SERVE = "serve"
+REPLAY = "replay"
 
 # AWS Lambda developer guide, "Lambda quotas": the limits of a function.
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
@@ -64,6 +65,8 @@ class Options:
     list_events: bool = False
     port: int = 0
     url_port: int = 0
+    file: str = "-"
+    endpoint: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -98,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_invoke(commands)
     _add_serve(commands)
+    _add_replay(commands)
     return parser
 
 
@@ -151,6 +155,26 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         type=_port,
         metavar="PORT",
         help="where the function's URL is, for any HTTP client (default: any free port)",
+    )
+
+
+def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        REPLAY,
+        help="send on the telemetry that extensions have left in a log group",
+        description="Reads a log export, finds the requests that the extension wrote to the log "
+        "when no collector took them, and sends each of them once. Headers, time-out and "
+        "certificates come from the OTEL_EXPORTER_OTLP_* variables.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="the log export, plain or gzip; - is standard input (default: -)",
+    )
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="the OTLP/HTTP receiver, such as http://collector:4318"
     )
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from lambdascope.cli.arguments import INVOKE, parse
+from lambdascope.cli.arguments import INVOKE, REPLAY, parse
 from lambdascope.cli.errors import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -72,6 +72,10 @@ def _command(argv: Sequence[str]) -> int:
         from lambdascope.cli.invoke import invoke
 
         return invoke(options, os.environ)
+    if options.command == REPLAY:
+        from lambdascope.cli.replay import replay
+
+        return replay(options, os.environ)
     from lambdascope.cli.serve import serve
 
     return serve(options, os.environ)
