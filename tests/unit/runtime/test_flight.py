@@ -1,0 +1,239 @@
+"""What the runtime notes of its invocations, in a real file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lambdascope.runtime.flight import FlightFile, FlightRecorder
+from lambdascope.runtime.trace_parent import TraceParent
+from lambdascope.wire import flight as layout
+from unit.runtime.kit import ARN, TRACE, Lines, make_config, make_invocation, make_times
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lambdascope.runtime.telemetry import InvokeTimes
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file as the extension makes it."""
+    file = tmp_path / "handoff.flight"
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return file
+
+
+def attached(path: Path, **environ: str) -> tuple[FlightFile, Lines]:
+    """The file, opened by a runtime."""
+    said = Lines()
+    file = FlightFile(said, 1_000_000)
+    file.attach(str(path), make_config(**environ))
+    return file, said
+
+
+def recorder(path: Path) -> FlightRecorder:
+    """The recorder of the only worker."""
+    found = attached(path)[0].recorder()
+    assert found is not None
+    return found
+
+
+def begin(flight: FlightRecorder, **headers: str) -> InvokeTimes:
+    """Announce an invocation."""
+    times = make_times(make_invocation(lambda_runtime_trace_id=TRACE, **headers))
+    times.trace = TraceParent(TRACE, "link")
+    flight.began(times, times.trace, cold=True)
+    return times
+
+
+def frames(path: Path, slot: int = 0) -> list[tuple[bytes, bytes]]:
+    """What a slot holds."""
+    data = path.read_bytes()[layout.SLOTS_AT + slot * layout.SLOT_BYTES :]
+    return layout.read_frames(data[: layout.SLOT_BYTES])
+
+
+def test_head(path: Path) -> None:
+    """An announcement has all that the invoke span needs, in the agreed order."""
+    times = begin(recorder(path), lambda_runtime_aws_tenant_id="blue")
+    trace = times.trace
+    assert trace is not None
+    ((kind, payload),) = frames(path)
+
+    texts = payload.decode().split("\0")
+    found = dict(zip(layout.HEAD_FIELDS, texts, strict=False))
+    assert layout.HEAD == kind
+    assert {
+        "pid": str(os.getpid()),
+        "request_id": times.invocation.request_id,
+        "deadline_ms": str(times.invocation.deadline_ms),
+        "start_ns": str(times.received_ns + 1_000_000),
+        "trace_id": trace.trace_id.hex(),
+        "span_id": trace.span_id.hex(),
+        "parent_span_id": "",
+        "flags": str(trace.flags),
+        "trigger": "other",
+        "cold": "1",
+        "arn": ARN,
+        "xray_trace_id": "1-5759e988-bd862e3fe1be46a994272793",
+        "tenant_id": "blue",
+    } == found
+    link = texts[len(layout.HEAD_FIELDS) :]
+    assert ["5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"] == link[:2]
+    assert str(trace.links[0].flags) == link[2]
+
+
+def test_resource(path: Path) -> None:
+    """The environment's facts stand in the header, with the user's attributes behind them."""
+    attached(path, OTEL_RESOURCE_ATTRIBUTES="team=a,stage=b", OTEL_SERVICE_NAME="shop")
+
+    data = path.read_bytes()[layout.RESOURCE_AT :]
+    ((_, payload),) = layout.read_frames(data, layout.RESOURCE)
+    facts = payload.decode().split("\0")
+    assert ["hello", "$LATEST", "eu-central-1"] == facts[:3]
+    assert "shop" == facts[6]
+    assert ["team", "a", "stage", "b"] == facts[9:]
+
+
+def test_spans(path: Path) -> None:
+    """Spans are added behind each other, with their scope, until the next invocation begins."""
+    flight = recorder(path)
+    begin(flight)
+    flight.span_started(b"open", b"12345678", b"scope")
+    flight.span_ended(b"done", b"12345678")
+    flight.span_left(b"87654321")
+    flight.cut_short("timeout")
+
+    assert [
+        (layout.OPEN, b"12345678\x05\0scopeopen"),
+        (layout.CLOSED, b"12345678\0\0done"),
+        (layout.LEFT, b"87654321"),
+        (layout.CAUSE, b"timeout"),
+    ] == frames(path)[1:]
+    begin(flight)
+    assert 1 == len(frames(path))
+
+
+def test_full(path: Path) -> None:
+    """What has no room is counted, and stacks still have room."""
+    flight = recorder(path)
+    begin(flight)
+    span = b"x" * 1000
+    for _ in range(300):
+        flight.span_started(span, b"12345678")
+    assert not flight.is_complete
+    flight.stacks("S" * 100_000)
+
+    found = frames(path)
+    spans = [payload for kind, payload in found if kind == layout.OPEN]
+    assert (layout.LOST, str(300 - len(spans)).encode()) == found[-1]
+    assert 90 < len(spans) < 100
+    assert layout.STACKS == found[-2][0]
+    assert len(found[-2][1]) > 30_000
+    begin(flight)
+    assert flight.is_complete
+    assert 1 == len(frames(path))
+
+
+def test_ended(path: Path) -> None:
+    """After its end nothing can be added to an invocation; it is not erased, which would cost."""
+    flight = recorder(path)
+    begin(flight)
+    flight.ended()
+    flight.span_started(b"late", b"12345678")
+
+    assert 1 == len(frames(path))
+    flight.erase()
+    assert [] == frames(path)
+
+
+def test_workers(path: Path) -> None:
+    """Each worker has a slot of its own, in whichever process, and erases what is over."""
+    file, _ = attached(path, AWS_LAMBDA_MAX_CONCURRENCY="3")
+    other, _ = attached(path, AWS_LAMBDA_MAX_CONCURRENCY="2")
+    recorders = [file.recorder(number, erases=True) for number in range(3)]
+    recorders += [other.recorder(number, erases=True) for number in range(2)]
+    for number, one in enumerate(recorders):
+        assert one is not None
+        begin(one, lambda_runtime_aws_tenant_id=str(number))
+    found = [frames(path, slot)[0][1].decode().split("\0")[12] for slot in range(5)]
+
+    assert ["0", "1", "2", "3", "4"] == found
+    assert file.recorder(3) is None
+    assert recorders[1] is not None
+    recorders[1].ended()
+    assert [1, 0, 1] == [len(frames(path, slot)) for slot in range(3)]
+
+
+def test_no_slot_left(path: Path) -> None:
+    """Where there are more workers than slots, the last ones do without."""
+    file, said = attached(path, AWS_LAMBDA_MAX_CONCURRENCY="1000")
+
+    assert file.recorder(layout.MAX_SLOTS - 1) is not None
+    assert file.recorder(layout.MAX_SLOTS) is None
+    assert attached(path)[0].recorder() is None
+    assert [] == said
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """An extension that keeps no such file is nothing to talk about."""
+    file, said = attached(tmp_path / "none")
+
+    assert (None, []) == (file.recorder(), said)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660])
+def test_file_of_others(path: Path, mode: int) -> None:
+    """A file that others can read or write is not written to, and that is said."""
+    path.chmod(mode)
+    file, said = attached(path)
+
+    assert file.fd < 0
+    (line,) = said
+    assert "not owned by this user alone" in line
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_no_ordinary_file(path: Path, kind: str) -> None:
+    """Neither a link nor a pipe nor a folder in its place is taken, or waited for."""
+    path.rename(path.with_name("real"))
+    if kind == "link":
+        path.symlink_to(path.with_name("real"))
+    elif kind == "pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path.mkdir(0o700)
+    file, said = attached(path)
+
+    assert (-1, 1) == (file.fd, len(said))
+
+
+def test_disk_full(path: Path) -> None:
+    """When the disk is full, it is said once, and everything else goes on."""
+    file, said = attached(path)
+    flight = file.recorder()
+    assert flight is not None
+    os.close(file.fd)
+    file.fd = os.open("/dev/full", os.O_RDWR)
+    begin(flight)
+    flight.span_started(b"more", b"12345678")
+    begin(flight)
+
+    assert file.fd < 0
+    (line,) = said
+    assert "No space left on device" in line
+
+
+def test_forked(path: Path) -> None:
+    """A process that the function forks does not write into its parent's notes."""
+    flight = recorder(path)
+    begin(flight)
+    child = os.fork()
+    if child == 0:
+        flight.span_started(b"child", b"12345678")
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert 1 == len(frames(path))
