@@ -24,7 +24,7 @@ from lambdascope.otlp.names import (
 )
 
 # Loaded here, because time before the snapshot is cheap: after it, somebody waits.
-from lambdascope.runtime import phases  # noqa: F401 - see above
+from lambdascope.runtime import flight, phases  # noqa: F401 - see above
 from lambdascope.runtime.api import RuntimeApiError
 from lambdascope.runtime.faults import ErrorReport, Fault
 from lambdascope.runtime.init_spans import process_start_ns
