@@ -242,9 +242,7 @@ def test_tasks_of_an_async_handler(collector: Collector, tmp_path: Path) -> None
 
 def test_pieces_of_a_stream(collector: Collector, tmp_path: Path) -> None:
     """A generator's spans are children too, though it runs after the handler has returned it."""
-    with running(
-        tmp_path, STREAMS, endpoint=collector.http_endpoint
-    ) as function:
+    with running(tmp_path, STREAMS, endpoint=collector.http_endpoint) as function:
         function.invoke()
         function.shutdown()
     spans = collector.wait_for_spans(4)
@@ -306,3 +304,40 @@ def test_records_have_the_current_span(collector: Collector, tmp_path: Path) -> 
 
     fields = json.loads(line[line.index("{") :])
     assert (outer["traceId"], outer["spanId"]) == (fields["trace_id"], fields["span_id"])
+
+
+DIES = """
+    import os, time
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("orders", "1.2")
+
+    def handler(event, context):
+        for number in range(5):
+            with tracer.start_as_current_span(f"part {number}") as span:
+                span.set_attribute("number", number)
+        with tracer.start_as_current_span("open one", attributes={"order": 17}):
+            if event == "kill":
+                os.kill(os.getpid(), 9)
+            elif event == "exit":
+                os._exit(3)
+            time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "exit", "sleep"])
+def test_spans_of_an_invocation_that_dies(collector: Collector, tmp_path: Path, how: str) -> None:
+    """Killed, ended or timed out: what had finished, what was open and the invoke span arrive."""
+    with running(tmp_path, DIES, endpoint=collector.http_endpoint, timeout_ms=1500) as function:
+        function.invoke(json.dumps(how).encode())
+        function.shutdown()
+    spans = collector.wait_for_spans(7)
+    invoke, left_open = one(spans, "shop"), one(spans, "open one")
+    parts = [one(spans, f"part {number}") for number in range(5)]
+
+    assert list(range(5)) == [part["attributes"]["number"] for part in parts]
+    assert {invoke["spanId"]} == {span["parentSpanId"] for span in [*parts, left_open]}
+    assert 17 == left_open["attributes"]["order"]
+    assert (2, 2) == (invoke["status"]["code"], left_open["status"]["code"])
+    assert invoke["attributes"]["error.type"] == left_open["attributes"]["error.type"]
+    assert int(left_open["endTimeUnixNano"]) > int(left_open["startTimeUnixNano"])

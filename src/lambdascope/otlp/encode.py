@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 class RequestEncoder:
     """What the requests of all three signals have around their items, of one resource and scope.
 
-    Resource, scope and schema have the same field numbers in each. Threads may share it.
+    Resource, scope and schema have the same field numbers in each. `scope` is encoded, as its
+    field of ScopeSpans. Threads may share it.
     """
 
-    __slots__ = ("_attributes", "_resource", "_schema_url", "_scope")
+    __slots__ = ("_attributes", "_resource", "_schema_url", "scope")
 
     def __init__(
         self,
@@ -46,14 +47,14 @@ class RequestEncoder:
         self._attributes.write(b"\x0a", resource, chunks)
         self._resource = length_field(b"\x0a", b"".join(chunks))
         scope = text_field(b"\x0a", scope_name) + text_field(b"\x12", scope_version)
-        self._scope = length_field(b"\x0a", scope)
+        self.scope = length_field(b"\x0a", scope)
         self._schema_url = text_field(b"\x1a", schema_url)
 
     def wrap(self, items: Collection[bytes]) -> bytes:
         """Return the request's body for spans, metrics or records that are encoded already."""
         if not items:
             return b""
-        chunks = [self._scope]
+        chunks = [self.scope]
         for body in items:
             chunks += b"\x12", varint(len(body)), body
         chunks.append(self._schema_url)

@@ -1,13 +1,18 @@
 """Takes the function's spans as they end, encoded, for the handoff after the response.
 
 Loaded with the SDK's bridge. Called by the SDK as a span processor, in whatever thread a span
-starts or ends.
+starts or ends. What begins and ends is also noted in the flight file, so that spans survive the
+death of the process.
 """
 
 from __future__ import annotations
 
+import sys
+
 from lambdascope.otlp.encode import TraceEncoder
+from lambdascope.runtime.context import current_invocation
 from lambdascope.runtime.otel.convert import span_of
+from lambdascope.runtime.termination import Terminated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,22 +33,35 @@ class SpanRecorder:
         self._ended: list[tuple[TraceEncoder, bytes]] = []
         self.dropped = 0
 
-    def on_start(self, span: object, parent_context: object = None) -> None:
-        """A span begins."""
+    def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
+        """A span begins: note it where it survives."""
+        times = current_invocation.times()
+        if times is None or times.flight is None or not _is_sampled(span):
+            return
+        encoder = self._encoder(span.instrumentation_scope)
+        record = span_of(span)
+        times.flight.span_started(encoder.span(record), record.span_id, encoder.scope)
 
     def _on_ending(self, span: object) -> None:
         """A span is about to end."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """A span has ended: keep it, if it is sampled."""
-        context = span.context
-        if context is None or not context.trace_flags.sampled:
+        if not _is_sampled(span):
             return
+        times = current_invocation.times()
+        flight = None if times is None else times.flight
+        if flight is not None and isinstance(sys.exception(), Terminated):
+            return  # it is cut short by the end of the environment: the extension closes it so
         if len(self._ended) >= _MAX_HELD:
             self.dropped += 1
             return
         encoder = self._encoder(span.instrumentation_scope)
-        self._ended.append((encoder, encoder.span(span_of(span))))
+        record = span_of(span)
+        encoded = encoder.span(record)
+        self._ended.append((encoder, encoded))
+        if flight is not None:
+            flight.span_ended(encoded, record.span_id, encoder.scope)
 
     def take(self) -> tuple[bytes, int]:
         """What has ended since the last call as an OTLP body, and the number of spans."""
@@ -76,3 +94,8 @@ class SpanRecorder:
                 schema_url=(scope.schema_url if scope is not None else None) or "",
             )
         return encoder
+
+
+def _is_sampled(span: ReadableSpan) -> bool:
+    context = span.context
+    return context is not None and context.trace_flags.sampled
