@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # Records that nobody has worked on for so long that they would take too much memory.
 MAX_PENDING_BYTES = 1_048_576
 # How long the platform may take at shutdown to say what it has to say of the last invocation; it
-# takes 5 ms on average.
-LAST_REPORT_S = 0.1
+# takes 5 ms on average. It is longer than the flight file waits, whose spans are joined too.
+LAST_REPORT_S = 0.35
 
 
 class TelemetryFlusher(Flusher):
@@ -68,6 +68,12 @@ class TelemetryFlusher(Flusher):
         if self._last_records_until is not None and not self._is_settled:
             return self._resume_last(now, self._last_records_until)
         return super().resume(now)
+
+    def retry_at(self, now: float) -> float:
+        """When something may be due by time alone at shutdown: also the end of that wait."""
+        retry_at = super().retry_at(now)
+        limit = self._last_records_until
+        return retry_at if limit is None or self._is_settled else min(retry_at, limit)
 
     def _resume_last(self, now: float, limit: float) -> bool:
         """While records may come at shutdown, wait for them beside the export."""

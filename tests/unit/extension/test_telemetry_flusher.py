@@ -110,6 +110,7 @@ def test_the_last_report_is_waited_for(*, comes: bool) -> None:
     bench.flusher.begin(2.0, 3.8, everything=True)
     assert bench.flusher.resume(2.01)
     assert [("take", b"one", 2.0)] == bench.collector.calls
+    assert 2.0 + LAST_REPORT_S == bench.flusher.retry_at(2.01)
     if comes:
         bench.flusher.take_batch(b"report")
         bench.collector.waits = False
@@ -119,6 +120,7 @@ def test_the_last_report_is_waited_for(*, comes: bool) -> None:
     assert ("collect", now, True) == bench.collector.calls[-1]
     assert ["metrics"] == [job.batch.signal for job in bench.exporter.sent]
     bench.flusher.resume(now + 0.01)
+    assert bench.flusher.retry_at(now + 0.01) > 3.8
     assert 1 == [call[0] for call in bench.collector.calls].count("collect")
 
 
