@@ -19,7 +19,7 @@ import pytest
 
 from lambdascope.transport.listener import Listener
 from lambdascope.wire import names, runtime_api
-from lambdascope.wire.runtime_api import InvocationError, InvocationResponse, Next
+from lambdascope.wire.runtime_api import InitError, InvocationError, InvocationResponse, Next
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +38,7 @@ class ManyPlatform:
     ) -> None:
         (folder / "app.py").write_text(code)
         self.answers: dict[str, InvocationResponse | InvocationError] = {}
+        self.init_errors: list[InitError] = []
         self.answered_twice = 0
         self.waiting = 0
         self.next_status: queue.Queue[int] = queue.Queue()
@@ -101,6 +102,10 @@ class ManyPlatform:
         )
         if isinstance(message, Next):
             self._next(exchange)
+            return
+        if isinstance(message, InitError):
+            self.init_errors.append(message)
+            exchange.respond(202)
             return
         assert isinstance(message, (InvocationResponse, InvocationError))
         try:
@@ -285,6 +290,18 @@ def handler(event, context):
 
     assert list(range(40)) == sorted(platform.values().values())
     assert "(exit status 3) and is replaced" in err
+
+
+def test_failed_init_ends_all_processes(tmp_path: Path) -> None:
+    """What fails when the module is loaded is reported once, and tried again by the platform."""
+    code = "import sys\nsys.exit(4)\n"
+    with ManyPlatform(tmp_path, code, total=1, concurrency=3, **PROCESSES) as platform:
+        assert 4 == platform.process.wait(LIMIT_S)
+        _, err = platform.end()
+
+    assert 1 <= len(platform.init_errors) <= 3
+    assert "Runtime exited with error: exit status 4" in platform.init_errors[0].body.decode()
+    assert "is replaced" not in err
 
 
 def test_lines_printed_in_processes(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from lambdascope.wire.names import FAULT_EXIT
 from lambdascope.wire.runtime_api import InvocationError
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.wire.runtime_api import Invocation, InvocationResponse
 
@@ -56,14 +58,18 @@ class Note:
             # Last, so that what is read is whole.
             self._memory[1:_HEAD_BYTES] = len(ids).to_bytes(2, "big")
 
-    def close(self) -> tuple[bool, str, str]:
-        """Whether it was ever ready, then the two ids, "" where there are none."""
+    @property
+    def was_ready(self) -> bool:
+        """Whether the worker's init is over."""
+        return self._memory[:1] != b"\0"
+
+    def close(self) -> tuple[str, str]:
+        """The two ids, "" where there are none."""
         size = int.from_bytes(self._memory[1:_HEAD_BYTES], "big")
         ids = self._memory[_HEAD_BYTES : _HEAD_BYTES + size].decode("utf-8", "replace")
-        was_ready = self._memory[:1] != b"\0"
         self._memory.close()
         request_id, _, invocation_id = ids.partition("\n")
-        return was_ready, request_id, invocation_id
+        return request_id, invocation_id
 
 
 class NotedApi(RuntimeApi):
@@ -115,13 +121,14 @@ def _supervise(config: RuntimeConfig) -> None:
     """Fork the workers and replace them; returns in the workers only."""
     workers: dict[int, tuple[float, Note]] = {}
     failures = 0
+    initialized = False
 
-    def end(_signum: int, _frame: object) -> None:
+    def end(exit_status: int) -> NoReturn:
         for child in workers:
             os.kill(child, signal.SIGTERM)
-        sys.exit(0)
+        sys.exit(exit_status)
 
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: end(0))
     while True:
         while len(workers) < config.max_concurrency:
             note = Note()
@@ -134,18 +141,19 @@ def _supervise(config: RuntimeConfig) -> None:
         child, status = os.wait()
         if child not in workers:
             continue
+        initialized = initialized or any(note.was_ready for _, note in workers.values())
         began, note = workers.pop(child)
-        how = _ending(os.waitstatus_to_exitcode(status))
-        was_ready, request_id, invocation_id = note.close()
-        during = ""
-        if request_id:
-            during = f" during {request_id}"
-            _answer_for(config, request_id, invocation_id, how)
-        failures = 0 if was_ready or monotonic() - began > _STEADY_S else failures + 1
+        code = os.waitstatus_to_exitcode(status)
+        if not initialized:
+            # The worker has reported it, and what failed once in init would fail again.
+            end(max(code, 1))
+        lasted = note.was_ready or monotonic() - began > _STEADY_S
+        failures = 0 if lasted else failures + 1
+        during = _answer_for(config, note, _ending(code))
         if failures >= _MAX_FAILURES * config.max_concurrency:
-            say(f"workers end in init again and again (the last with {how}); the runtime ends")
-            sys.exit(1)
-        say(f"worker process {child} ended ({how}){during} and is replaced")
+            say(f"workers end in init again and again ({_ending(code)}); the runtime ends")
+            end(1)
+        say(f"worker process {child} ended ({_ending(code)}){during} and is replaced")
         sleep(min(_FIRST_PAUSE_S * failures, 2.0))
 
 
@@ -156,8 +164,14 @@ def _ending(code: int) -> str:
     return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
 
 
-def _answer_for(config: RuntimeConfig, request_id: str, invocation_id: str, how: str) -> None:
-    """Tell the caller of an invocation whose process has ended, who would wait for the deadline."""
+def _answer_for(config: RuntimeConfig, note: Note, how: str) -> str:
+    """Tell the caller of an invocation whose process has ended, who would wait for the deadline.
+
+    Words that name the invocation, if there is one.
+    """
+    request_id, invocation_id = note.close()
+    if not request_id:
+        return ""
     text = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
     report = ErrorReport(Fault(FAULT_EXIT, text), request_id)
     message = InvocationError(
@@ -174,3 +188,4 @@ def _answer_for(config: RuntimeConfig, request_id: str, invocation_id: str, how:
         said = str(error)
     if said:
         say(said)
+    return f" during {request_id}"
