@@ -18,7 +18,10 @@ BUFFERED = "buffered"  # in our emulator, one invocation at a time
 CONCURRENT = "concurrent"  # in our emulator, as on Lambda Managed Instances
 AWS_BUFFERED = "aws-buffered"  # the same two in AWS's emulator
 AWS_CONCURRENT = "aws-concurrent"
-MODES = (BUFFERED, CONCURRENT, AWS_BUFFERED, AWS_CONCURRENT)
+# The concurrent ones again, with our client in the processes that it has by choice.
+PROCESSES = "processes"
+AWS_PROCESSES = "aws-processes"
+MODES = (BUFFERED, CONCURRENT, PROCESSES, AWS_BUFFERED, AWS_CONCURRENT, AWS_PROCESSES)
 
 
 class Answered(Protocol):

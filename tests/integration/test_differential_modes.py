@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from differential_kit import AWS_BUFFERED, AWS_CONCURRENT, CONCURRENT, assert_agree
+from differential_kit import (
+    AWS_BUFFERED,
+    AWS_CONCURRENT,
+    AWS_PROCESSES,
+    CONCURRENT,
+    PROCESSES,
+    assert_agree,
+)
 from differential_modes import CASES, answers, ours, theirs
 
 if TYPE_CHECKING:
@@ -20,9 +27,12 @@ if TYPE_CHECKING:
 
 MODES = (
     pytest.param(CONCURRENT, id="concurrent", marks=pytest.mark.peers),
+    pytest.param(PROCESSES, id="processes", marks=pytest.mark.peers),
     pytest.param(AWS_BUFFERED, id="aws", marks=[pytest.mark.peers, pytest.mark.rie]),
     pytest.param(AWS_CONCURRENT, id="aws-concurrent", marks=[pytest.mark.peers, pytest.mark.rie]),
+    pytest.param(AWS_PROCESSES, id="aws-processes", marks=[pytest.mark.peers, pytest.mark.rie]),
 )
+_BASE = {PROCESSES: CONCURRENT, AWS_PROCESSES: AWS_CONCURRENT}
 Both = tuple[dict[str, "Answer"], dict[str, "Answer"], str]
 
 
@@ -30,8 +40,10 @@ Both = tuple[dict[str, "Answer"], dict[str, "Answer"], str]
 def both(request: pytest.FixtureRequest, peer_python: Path) -> Both:
     """Our answers and those of AWS's client to all cases, and the mode."""
     mode: str = request.param
-    rie = None if mode == CONCURRENT else request.getfixturevalue("rie")
-    return answers(mode, ours(), rie), answers(mode, theirs(peer_python), rie), mode
+    rie = request.getfixturevalue("rie") if mode.startswith("aws-") else None
+    base = _BASE.get(mode, mode)
+    our = answers(base, ours(processes=mode in _BASE), rie)
+    return our, answers(base, theirs(peer_python), rie), mode
 
 
 @pytest.mark.timeout(120)
