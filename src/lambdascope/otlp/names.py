@@ -13,6 +13,8 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 # Instrumentation scope of the spans that the runtime records by itself.
 SCOPE_RUNTIME = "lambdascope.runtime"
+# And of what the extension makes of the platform's records, and of itself.
+SCOPE_EXTENSION = "lambdascope.extension"
 
 # OpenTelemetry protocol, trace.proto: Span.SpanKind.
 KIND_UNSPECIFIED = 0
@@ -63,6 +65,11 @@ SPAN_CONNECT_EXTENSION = "connect extension"
 # SnapStart: one span for each hook, with the hook's module and name behind it.
 SPAN_BEFORE_SNAPSHOT_HOOK_PREFIX = "before snapshot "
 SPAN_AFTER_RESTORE_HOOK_PREFIX = "after restore "
+
+# What the platform says of a phase once it is over; made by the extension, often much later.
+SPAN_PLATFORM_REPORT = "platform report"
+SPAN_PLATFORM_INIT = "platform init"
+SPAN_PLATFORM_RESTORE = "platform restore"
 
 # Semantic conventions 1.44, resource/service. service.instance.id is the same as faas.instance
 # here.
@@ -255,3 +262,51 @@ LAMBDASCOPE_INIT_TYPE = "lambdascope.init.type"
 LAMBDASCOPE_IMPORT_MODULE = "lambdascope.import.module"
 LAMBDASCOPE_IMPORT_SELF_MS = "lambdascope.import.self_ms"
 LAMBDASCOPE_IMPORT_TOTAL_MS = "lambdascope.import.total_ms"
+
+# Our own, on the platform's spans: what its records say. Times are in ms as the platform gives them
+# and memory in bytes; overhead is the time that extensions took after the runtime was done.
+LAMBDASCOPE_PLATFORM_STATUS = "lambdascope.platform.status"
+LAMBDASCOPE_PLATFORM_PHASE = "lambdascope.platform.phase"
+LAMBDASCOPE_PLATFORM_DURATION_MS = "lambdascope.platform.duration_ms"
+LAMBDASCOPE_PLATFORM_RUNTIME_DURATION_MS = "lambdascope.platform.runtime_duration_ms"
+LAMBDASCOPE_PLATFORM_BILLED_DURATION_MS = "lambdascope.platform.billed_duration_ms"
+LAMBDASCOPE_PLATFORM_INIT_DURATION_MS = "lambdascope.platform.init_duration_ms"
+LAMBDASCOPE_PLATFORM_RESTORE_DURATION_MS = "lambdascope.platform.restore_duration_ms"
+LAMBDASCOPE_PLATFORM_BILLED_RESTORE_DURATION_MS = (
+    "lambdascope.platform.billed_restore_duration_ms"
+)
+LAMBDASCOPE_PLATFORM_MAX_MEMORY_USED = "lambdascope.platform.max_memory_used"
+LAMBDASCOPE_PLATFORM_PRODUCED_BYTES = "lambdascope.platform.produced_bytes"
+LAMBDASCOPE_PLATFORM_RESPONSE_LATENCY_MS = "lambdascope.platform.response_latency_ms"
+LAMBDASCOPE_PLATFORM_RESPONSE_DURATION_MS = "lambdascope.platform.response_duration_ms"
+LAMBDASCOPE_PLATFORM_RUNTIME_OVERHEAD_MS = "lambdascope.platform.runtime_overhead_ms"
+LAMBDASCOPE_PLATFORM_EXTENSION_OVERHEAD_MS = "lambdascope.platform.extension_overhead_ms"
+LAMBDASCOPE_PLATFORM_RUNTIME_VERSION = "lambdascope.platform.runtime_version"
+LAMBDASCOPE_PLATFORM_RUNTIME_VERSION_ARN = "lambdascope.platform.runtime_version_arn"
+# Of a log line: which program wrote it, "function" or "extension".
+LAMBDASCOPE_LOG_SOURCE = "lambdascope.log.source"
+
+# Our own metrics, all of the extension: its accounts by signal, with a reason for what was dropped;
+# what it costs; what came from the Telemetry API. The overhead is the platform's figure of what all
+# extensions together added to an invocation.
+LAMBDASCOPE_EXTENSION_ACCEPTED = "lambdascope.extension.accepted"
+LAMBDASCOPE_EXTENSION_EXPORTED = "lambdascope.extension.exported"
+LAMBDASCOPE_EXTENSION_DROPPED = "lambdascope.extension.dropped"
+LAMBDASCOPE_EXTENSION_HELD = "lambdascope.extension.held"
+LAMBDASCOPE_EXTENSION_HELD_SIZE = "lambdascope.extension.held_size"
+LAMBDASCOPE_EXTENSION_REFUSED = "lambdascope.extension.refused"
+LAMBDASCOPE_EXTENSION_CPU_TIME = "lambdascope.extension.cpu_time"
+LAMBDASCOPE_EXTENSION_MEMORY_USAGE = "lambdascope.extension.memory_usage"
+LAMBDASCOPE_EXTENSION_OVERHEAD = "lambdascope.extension.overhead"
+LAMBDASCOPE_TELEMETRY_RECORDS = "lambdascope.telemetry.records"
+LAMBDASCOPE_TELEMETRY_PROBLEMS = "lambdascope.telemetry.problems"
+LAMBDASCOPE_TELEMETRY_DROPPED_RECORDS = "lambdascope.telemetry.dropped_records"
+LAMBDASCOPE_TELEMETRY_DROPPED_SIZE = "lambdascope.telemetry.dropped_size"
+LAMBDASCOPE_SIGNAL = "lambdascope.signal"
+LAMBDASCOPE_REASON = "lambdascope.reason"
+LAMBDASCOPE_RECORD_TYPE = "lambdascope.record_type"
+UNIT_ITEMS = "{item}"
+UNIT_REQUESTS = "{request}"
+UNIT_RECORDS = "{record}"
+# OpenTelemetry specification, metrics SDK: the series that takes what is beyond the limit.
+METRIC_OVERFLOW = "otel.metric.overflow"
