@@ -272,9 +272,7 @@ LAMBDASCOPE_PLATFORM_RUNTIME_DURATION_MS = "lambdascope.platform.runtime_duratio
 LAMBDASCOPE_PLATFORM_BILLED_DURATION_MS = "lambdascope.platform.billed_duration_ms"
 LAMBDASCOPE_PLATFORM_INIT_DURATION_MS = "lambdascope.platform.init_duration_ms"
 LAMBDASCOPE_PLATFORM_RESTORE_DURATION_MS = "lambdascope.platform.restore_duration_ms"
-LAMBDASCOPE_PLATFORM_BILLED_RESTORE_DURATION_MS = (
-    "lambdascope.platform.billed_restore_duration_ms"
-)
+LAMBDASCOPE_PLATFORM_BILLED_RESTORE_DURATION_MS = "lambdascope.platform.billed_restore_duration_ms"
 LAMBDASCOPE_PLATFORM_MAX_MEMORY_USED = "lambdascope.platform.max_memory_used"
 LAMBDASCOPE_PLATFORM_PRODUCED_BYTES = "lambdascope.platform.produced_bytes"
 LAMBDASCOPE_PLATFORM_RESPONSE_LATENCY_MS = "lambdascope.platform.response_latency_ms"
