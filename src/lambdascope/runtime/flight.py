@@ -248,14 +248,22 @@ class FlightRecorder:
                 self._put(layout.END, self._start)
 
     def _add_span(self, kind: bytes, encoded_span: bytes, span_id: bytes, scope: bytes) -> None:
-        size = len(scope)
-        if size:
+        scope_size = len(scope)
+        size = 10 + scope_size + len(encoded_span)
+        if scope_size:
             self.has_own_spans = True
-        if len(span_id) != 8 or size > _MAX_SCOPE:
+        if len(span_id) != 8 or scope_size > _MAX_SCOPE:
             return
-        payload = b"".join((span_id, size.to_bytes(2, "little"), scope, encoded_span))
+        payload = (span_id, scope_size.to_bytes(2, "little"), scope, encoded_span)
         with self._lock:
-            self._append(kind, payload, _ROOM)
+            at = self._at
+            if not at or self._lost or at - self._start + size + 64 > _ROOM:
+                self._append(kind, b"".join(payload), _ROOM)
+                return
+            # Most of the function's spans come here, twice each: all in one go.
+            head = size.to_bytes(4, "little")
+            if self._put(b"".join((head, kind, *payload, self._number, layout.END)), at):
+                self._at = at + size + layout.FRAME_BYTES
 
     def _append_last(self, kind: bytes, payload: bytes) -> None:
         held = self._lock.acquire(timeout=_PATIENCE_S)
@@ -281,10 +289,13 @@ class FlightRecorder:
             self._at = at + len(data)
 
     def _put(self, data: bytes, position: int) -> bool:
+        file = self._file
         try:
-            self._file.write(data, position)
+            if os.pwrite(file.fd, data, position) == len(data):
+                return True
+            raise OSError("the disk is full")
         except OSError as error:
             self._at = 0
-            self._file.give_up("cannot be written", error)
+            if file.fd >= 0:
+                file.give_up("cannot be written", error)
             return False
-        return True

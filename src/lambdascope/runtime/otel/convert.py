@@ -5,8 +5,10 @@ Only what `ReadableSpan` offers publicly is read, so that older and newer SDKs f
 
 from __future__ import annotations
 
+from lambdascope.otlp.attributes import AttributeWriter
 from lambdascope.otlp.model import Event, Link, Span
 from lambdascope.otlp.names import FLAG_HAS_IS_REMOTE, FLAG_IS_REMOTE
+from lambdascope.otlp.protobuf import BYTE, fixed32, fixed64, text_field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Link as SdkLink
     from opentelemetry.trace import SpanContext
+
+_WRITER = AttributeWriter()
 
 
 def span_of(span: ReadableSpan) -> Span:
@@ -40,6 +44,26 @@ def span_of(span: ReadableSpan) -> Span:
         dropped_events=span.dropped_events,
         dropped_links=span.dropped_links,
     )
+
+
+def opened(span: ReadableSpan, context: SpanContext) -> bytes:
+    """A span that has just begun, as trace.proto's Span: what is needed to see what hung."""
+    parent, attributes = span.parent, span.attributes
+    chunks = [
+        b"\x0a\x10",
+        context.trace_id.to_bytes(16, "big"),
+        b"\x12\x08",
+        context.span_id.to_bytes(8, "big"),
+        b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
+        text_field(b"\x2a", span.name),
+        b"\x30",
+        BYTE[span.kind.value + 1],
+        b"\x39",
+        fixed64(span.start_time or 0),
+    ]
+    if attributes:
+        _WRITER.write(b"\x4a", attributes, chunks)
+    return b"".join(chunks) + b"\x85\x01" + fixed32(_flags(context, parent))
 
 
 def annotate(span: Span, real: object) -> None:

@@ -11,7 +11,7 @@ import sys
 
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.runtime.context import current_invocation
-from lambdascope.runtime.otel.convert import span_of
+from lambdascope.runtime.otel.convert import opened, span_of
 from lambdascope.runtime.termination import Terminated
 
 TYPE_CHECKING = False
@@ -35,12 +35,14 @@ class SpanRecorder:
 
     def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
         """A span begins: note it where it survives."""
-        times = current_invocation.times()
-        if times is None or times.flight is None or not _is_sampled(span):
+        times, context = current_invocation.times(), span.context
+        if times is None or times.flight is None or context is None:
             return
-        encoder = self._encoder(span.instrumentation_scope)
-        record = span_of(span)
-        times.flight.span_started(encoder.span(record), record.span_id, encoder.scope)
+        if context.trace_flags.sampled:
+            encoder = self._encoder(span.instrumentation_scope)
+            encoded = encoder.span(span_of(span)) if span.links else opened(span, context)
+            span_id = context.span_id.to_bytes(8, "big")
+            times.flight.span_started(encoded, span_id, encoder.scope)
 
     def _on_ending(self, span: object) -> None:
         """A span is about to end."""
