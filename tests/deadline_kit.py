@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORT_S = 0.03
+# Enough for what is to be done within it where many processes share few processors.
+LONG_S = 1.0
 # Far more than an interrupt takes, and far less than what is interrupted would: for slow machines.
 PATIENCE_S = 10.0
 

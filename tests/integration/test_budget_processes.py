@@ -49,10 +49,10 @@ def new_block(name):
         print(name, "exceeded", flush=True)
 
 try:
-    with within(0.2):
+    with within(1):
         child = os.fork()
         new_block("child" if child == 0 else "parent")
-        spin(0.3)
+        spin(1)
 except DeadlineExceeded:
     print("child" if child == 0 else "parent", "left the block", flush=True)
 if child == 0:
@@ -182,8 +182,8 @@ class Alarmed(Exception):
 def ring(*_):
     raise Alarmed
 def first(delay):
-    signal.setitimer(signal.ITIMER_REAL, delay)
     try:
+        signal.setitimer(signal.ITIMER_REAL, delay)
         with within(60):
             spin(60)
     except Alarmed:
