@@ -132,7 +132,6 @@ def session(seed: int, handler: str, monkeypatch: pytest.MonkeyPatch) -> str:
     rng = random.Random(seed)
     platform = Platform(rng, events=8)
     network = HostileNetwork(rng, platform.answer)
-    network.put_in_place(monkeypatch)
     logs = Logs(json_format=False, level="", frame_fd=None)
     lines = Lines()
     logs.say = lines  # type: ignore[method-assign]
@@ -146,7 +145,9 @@ def session(seed: int, handler: str, monkeypatch: pytest.MonkeyPatch) -> str:
         termination=Termination(lambda: None),
     )
     try:
-        assert 1 == loop.run()
+        with monkeypatch.context() as patch:
+            network.put_in_place(patch)
+            assert 1 == loop.run()
         assert lines[-1].endswith("; the runtime ends")
         how = "ended"
     except Hung as hung:
