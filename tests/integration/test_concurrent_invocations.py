@@ -304,20 +304,29 @@ def test_failed_init_ends_all_processes(tmp_path: Path) -> None:
     assert "is replaced" not in err
 
 
-def test_lines_printed_in_processes(tmp_path: Path) -> None:
-    """What is printed in a process is an object with the id of its invocation, as in threads."""
+@pytest.mark.parametrize("env", [{}, PROCESSES], ids=["threads", "processes"])
+def test_lines_of_the_functions_own(tmp_path: Path, env: dict[str, str]) -> None:
+    """What is printed, or written by a handler of the function's, has the id of its invocation."""
     code = """
+import logging, sys
 print("at init")
+log = logging.getLogger("own")
+log.addHandler(logging.StreamHandler(sys.stdout))
+log.propagate = False
 def handler(event, context):
     print("printed", event["n"], end="")
+    log.error("logged %s", event["n"])
     print(" twice")
 """
-    with ManyPlatform(tmp_path, code, total=40, concurrency=2, **PROCESSES) as platform:
+    with ManyPlatform(tmp_path, code, total=40, concurrency=2, **env) as platform:
         out, err = platform.run()
     lines = [json.loads(line) for line in out.splitlines()]
-    printed = {line["message"]: line["requestId"] for line in lines if "requestId" in line}
+    of_invocations = [(x["message"], x["requestId"]) for x in lines if "requestId" in x]
+    texts = [(f"printed {n}logged {n}", " twice") for n in range(40)]
 
-    assert {f"printed {n} twice": f"request-{n}" for n in range(40)} == printed
+    assert sorted((t, f"request-{n}") for n in range(40) for t in texts[n]) == sorted(
+        of_invocations
+    )
     assert {"at init"} == {line["message"] for line in lines if "requestId" not in line}
     assert "" == err
 

@@ -11,13 +11,11 @@ replaced. Loaded only where the platform sets that variable. Source: AWS Lambda 
 
 from __future__ import annotations
 
-import sys
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from lambdascope.runtime.api import RuntimeApi, RuntimeApiError
-from lambdascope.runtime.line_output import LineOutput
 from lambdascope.runtime.loop import Loop
 from lambdascope.runtime.shared_results import SharedEventLoop, SharedResults
 from lambdascope.runtime.telemetry import Telemetry
@@ -175,8 +173,6 @@ class Pool:
 
     def run(self, user_agent: str, imports: ImportTimes | None) -> int:
         """Serve with as many workers as the platform asks for; the process's exit status."""
-        output = LineOutput(sys.stdout, as_json=self.config.json_logs)
-        sys.stdout = output
         self._left = self.config.max_concurrency
         for number in range(self._left):
             args = (number, user_agent, imports if number == 0 else None)

@@ -3,7 +3,7 @@
 `print` writes its text and its line end in two steps, so that the lines of several threads would
 run into each other. Here each thread's text is kept until its line is whole. With the JSON log
 format a line that is no JSON object becomes one, with the request id of the invocation that printed
-it. Loaded with `concurrent`.
+it. Loaded with `processes`.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def prepare(config: RuntimeConfig) -> None:
         _supervise(config)
     if config.log_socket:
         _redirect_output(config.log_socket)
-    if config.by_processes:
-        sys.stdout = LineOutput(sys.stdout, as_json=config.json_logs)
+    # Before the function is loaded, which may keep it.
+    sys.stdout = LineOutput(sys.stdout, as_json=config.json_logs)
 
 
 def _redirect_output(path: str) -> None:
