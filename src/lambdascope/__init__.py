@@ -8,15 +8,17 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.messages import process_messages
     from lambdascope.runtime.deadline import DeadlineExceeded
     from lambdascope.runtime.streaming import HttpPrelude, StreamBroken
 
-__all__ = ["DeadlineExceeded", "HttpPrelude", "StreamBroken", "__version__"]
+__all__ = ["DeadlineExceeded", "HttpPrelude", "StreamBroken", "__version__", "process_messages"]
 
 _HOMES = {
     "DeadlineExceeded": "lambdascope.runtime.deadline",
     "HttpPrelude": "lambdascope.runtime.streaming",
     "StreamBroken": "lambdascope.runtime.streaming",
+    "process_messages": "lambdascope.messages",
 }
 
 

@@ -17,7 +17,7 @@ OWN = ("lambdascope", "lambdascope_extension")
 # holds the version, and may be imported by all that are not pure.
 ALLOWED = {
     # For the type checker; at run time the public names are loaded when they are asked for.
-    "lambdascope": {"lambdascope.runtime"},
+    "lambdascope": {"lambdascope.messages", "lambdascope.runtime"},
     "lambdascope.clock": set(),
     "lambdascope.wire": set(),
     "lambdascope.otlp": set(),
@@ -30,6 +30,7 @@ ALLOWED = {
         "lambdascope.wire",
     },
     "lambdascope.asgi": {"lambdascope.runtime"},
+    "lambdascope.messages": {"lambdascope", "lambdascope.otlp", "lambdascope.runtime"},
     "lambdascope.__main__": {"lambdascope", "lambdascope.runtime"},
     # It speaks to the runtime through a socket, never by import.
     "lambdascope.emulator": {

@@ -76,7 +76,8 @@ class RuntimeConfig:
         self.wants_export = exporter == "console" or bool(
             get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
-        self.propagators, self.reads_xray = self._propagators(get("OTEL_PROPAGATORS", ""))
+        propagators = read_propagators(get("OTEL_PROPAGATORS", ""), self.problems)
+        self.propagators, self.reads_xray = propagators
         self.xray_policy = self._xray_policy(environ)
         self.service_name = get("OTEL_SERVICE_NAME", "")
         self.resource_attributes = self._resource_attributes(get("OTEL_RESOURCE_ATTRIBUTES", ""))
@@ -129,6 +130,26 @@ class RuntimeConfig:
                     f"OTEL_RESOURCE_ATTRIBUTES: {pair.strip()[:60]!r} is not key=value; left out"
                 )
         return found
+
+
+def read_propagators(text: str, problems: list[str]) -> tuple[tuple[str, ...], bool]:
+    """OTEL_PROPAGATORS: those that read the senders' contexts, and whether X-Ray's in records are.
+
+    What is not known is left out, and said in `problems`.
+    """
+    chosen = [each.strip().lower() for each in text.split(",")]
+    known = ", ".join(_PROPAGATORS)
+    problems += [
+        f"OTEL_PROPAGATORS: {each[:40]!r} is not known ({known}); left out"
+        for each in chosen
+        if each and each not in _PROPAGATORS
+    ]
+    if not any(chosen):
+        return _DEFAULT_PROPAGATORS, True
+    if "none" in chosen:
+        return (), False
+    taken = sorted((each for each in _PROPAGATORS if each in chosen), key=chosen.index)
+    return tuple(taken), "xray" in taken or "xray-lambda" in taken
 
 
 def _api_address(environ: Mapping[str, str]) -> tuple[str, int]:

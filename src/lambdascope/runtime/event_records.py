@@ -16,10 +16,17 @@ from lambdascope.runtime.trace_context import TRACEPARENT, extract, xray
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Protocol
 
     from lambdascope.otlp.model import Link
-    from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.trace_context import Remote
+
+    class Reads(Protocol):
+        """Whose contexts are read: the part of the configuration that is needed here."""
+
+        propagators: tuple[str, ...]
+        reads_xray: bool
+
 
 _MAX_TEXT = 8192
 # So much is searched in all payloads together.
@@ -57,7 +64,7 @@ def kafka_records(partitions: dict[str, object]) -> Iterator[object]:
             yield from records
 
 
-def _sqs(record: dict[str, object], wanted: frozenset[str], config: RuntimeConfig) -> Message:
+def _sqs(record: dict[str, object], wanted: frozenset[str], config: Reads) -> Message:
     carrier = _values(record.get("messageAttributes"), wanted, "stringValue")
     message = Message(record.get("messageId"), carrier, record.get("eventSourceARN"))
     if config.reads_xray:
@@ -70,12 +77,12 @@ def _sqs(record: dict[str, object], wanted: frozenset[str], config: RuntimeConfi
     return message
 
 
-def _sns(record: dict[str, object], wanted: frozenset[str], _config: RuntimeConfig) -> Message:
+def _sns(record: dict[str, object], wanted: frozenset[str], _config: Reads) -> Message:
     sns = dict_at(record, "Sns")
     return Message(sns.get("MessageId"), _values(sns.get("MessageAttributes"), wanted, "Value"))
 
 
-def _kinesis(record: dict[str, object], _wanted: frozenset[str], _config: RuntimeConfig) -> Message:
+def _kinesis(record: dict[str, object], _wanted: frozenset[str], _config: Reads) -> Message:
     message = Message(record.get("eventID"), {})
     data = dict_at(record, "kinesis").get("data")
     if type(data) is str and len(data) <= _MAX_PAYLOAD:
@@ -83,7 +90,7 @@ def _kinesis(record: dict[str, object], _wanted: frozenset[str], _config: Runtim
     return message
 
 
-def _kafka(record: dict[str, object], wanted: frozenset[str], _config: RuntimeConfig) -> Message:
+def _kafka(record: dict[str, object], wanted: frozenset[str], _config: Reads) -> Message:
     carrier: dict[str, str] = {}
     headers = record.get("headers")
     for header in headers[:100] if type(headers) is list else ():
@@ -117,7 +124,7 @@ def _values(attributes: object, wanted: frozenset[str], key: str) -> dict[str, s
     return found
 
 
-RECORD_READERS: dict[str, Callable[[dict[str, object], frozenset[str], RuntimeConfig], Message]] = {
+RECORD_READERS: dict[str, Callable[[dict[str, object], frozenset[str], Reads], Message]] = {
     shapes.SQS: _sqs,
     shapes.SNS: _sns,
     shapes.KINESIS: _kinesis,
@@ -126,7 +133,7 @@ RECORD_READERS: dict[str, Callable[[dict[str, object], frozenset[str], RuntimeCo
 
 
 def links_of(
-    messages: list[Message], config: RuntimeConfig, id_name: str, most: int
+    messages: list[Message], config: Reads, id_name: str, most: int
 ) -> tuple[list[Link], int]:
     """Links to who sent the messages, with their ids as attribute `id_name`; how many more."""
     links: list[Link] = []
@@ -143,7 +150,7 @@ def links_of(
     return links, more
 
 
-def remotes_of(message: Message, config: RuntimeConfig, *, may_search: bool) -> list[Remote]:
+def remotes_of(message: Message, config: Reads, *, may_search: bool) -> list[Remote]:
     """Who sent the message: by AWS's header and by the sender's own, once if they agree."""
     found = xray(message.xray) if message.xray else None
     carrier: Mapping[str, str] = message.carrier

@@ -1,10 +1,8 @@
 """What is kept of a service's event: taken before the handler runs, which may change the event.
 
-Each kind of event has a row that says which attributes are where in it, so that taking them is a
-few dict look-ups. Texts are kept, nothing that can change; headers and records are looked at up to
-a bound. Loaded with the first event that is not a plain one of the function's own. What is made of
-it after the response is in `event_spans`. Source: AWS Lambda developer guide and the guides of the
-services, their pages on what Lambda gets; the sample events in the tests name each page.
+Texts are kept, nothing that can change; headers and records are looked at up to a bound. Loaded
+with the first event that is not a plain one of the function's own. Which attributes are where says
+`event_table`, what is made of them after the response `event_spans`.
 """
 
 from __future__ import annotations
@@ -15,18 +13,24 @@ from os import urandom
 from lambdascope.otlp import names
 from lambdascope.runtime import triggers as shapes
 from lambdascope.runtime.event_records import RECORD_READERS, Message, dict_at, kafka_records
+from lambdascope.runtime.event_table import (
+    HEADER_PATHS,
+    MAY_BE_BARE,
+    QUERIES,
+    RECORD_LISTS,
+    REQUESTS,
+    ROWS,
+    WHOLE,
+    WITH_PAIRS,
+)
 from lambdascope.runtime.trace_context import fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import TypeAlias
 
     from lambdascope.runtime.config import RuntimeConfig
-
-    # Where something is in an event: the key, or the keys one below the other.
-    Path: TypeAlias = tuple[str, ...]
-    Row: TypeAlias = tuple[tuple[str, Path], ...]
+    from lambdascope.runtime.event_table import Path
 
 # How many records of a batch are looked at, and how many links a span has at most.
 MAX_RECORDS = 128
@@ -34,112 +38,7 @@ _MAX_HEADERS = 200
 _MAX_PAIRS = 100
 _MAX_TEXT = 8192
 
-# Stands for the span's name among the attributes.
-SPAN_NAME = ""
-
-_CONTEXT = "requestContext"
-_REST: Row = (
-    (names.HTTP_REQUEST_METHOD, ("httpMethod",)),
-    (names.URL_PATH, ("path",)),
-    (names.HTTP_ROUTE, ("resource",)),
-    (names.CLIENT_ADDRESS, (_CONTEXT, "identity", "sourceIp")),
-    (names.USER_AGENT_ORIGINAL, (_CONTEXT, "identity", "userAgent")),
-    (names.SERVER_ADDRESS, (_CONTEXT, "domainName")),
-    (names.NETWORK_PROTOCOL_VERSION, (_CONTEXT, "protocol")),
-)
-_HTTP_API: Row = (
-    (names.HTTP_REQUEST_METHOD, (_CONTEXT, "http", "method")),
-    (names.URL_PATH, ("rawPath",)),
-    (names.URL_QUERY, ("rawQueryString",)),
-    (names.HTTP_ROUTE, ("routeKey",)),
-    (names.CLIENT_ADDRESS, (_CONTEXT, "http", "sourceIp")),
-    (names.USER_AGENT_ORIGINAL, (_CONTEXT, "http", "userAgent")),
-    (names.SERVER_ADDRESS, (_CONTEXT, "domainName")),
-    (names.NETWORK_PROTOCOL_VERSION, (_CONTEXT, "http", "protocol")),
-)
-_BUS: Row = (
-    (names.AWS_EVENTBRIDGE_SOURCE, ("source",)),
-    (names.AWS_EVENTBRIDGE_DETAIL_TYPE, ("detail-type",)),
-    (names.AWS_EVENTBRIDGE_EVENT_ID, ("id",)),
-)
-_ARN = ("eventSourceARN",)
-# For events with records, the rows are about the first one.
-_ROWS: dict[str, Row] = {
-    shapes.REST_API: _REST,
-    shapes.HTTP_API: _HTTP_API,
-    shapes.FUNCTION_URL: tuple(each for each in _HTTP_API if each[0] != names.HTTP_ROUTE),
-    shapes.AUTHORIZER: tuple(each for each in _REST if each[0] != names.HTTP_ROUTE),
-    shapes.WEBSOCKET: (
-        (SPAN_NAME, (_CONTEXT, "routeKey")),
-        (names.LAMBDASCOPE_EVENT_TYPE, (_CONTEXT, "eventType")),
-        (names.CLIENT_ADDRESS, (_CONTEXT, "identity", "sourceIp")),
-        (names.USER_AGENT_ORIGINAL, (_CONTEXT, "identity", "userAgent")),
-        (names.SERVER_ADDRESS, (_CONTEXT, "domainName")),
-    ),
-    shapes.ALB: (
-        (names.HTTP_REQUEST_METHOD, ("httpMethod",)),
-        (names.URL_PATH, ("path",)),
-        (names.AWS_ELB_TARGET_GROUP_ARN, (_CONTEXT, "elb", "targetGroupArn")),
-    ),
-    shapes.LATTICE: (
-        (names.HTTP_REQUEST_METHOD, ("method",)),
-        (names.URL_PATH, ("path",)),
-    ),
-    shapes.APPSYNC: (
-        (names.GRAPHQL_OPERATION_TYPE, ("info", "parentTypeName")),
-        (names.LAMBDASCOPE_EVENT_TYPE, ("info", "fieldName")),
-        (names.SERVER_ADDRESS, ("request", "domainName")),
-    ),
-    shapes.CLOUDFRONT: (
-        (names.HTTP_REQUEST_METHOD, ("cf", "request", "method")),
-        (names.URL_PATH, ("cf", "request", "uri")),
-        (names.URL_QUERY, ("cf", "request", "querystring")),
-        (names.CLIENT_ADDRESS, ("cf", "request", "clientIp")),
-        (names.SERVER_ADDRESS, ("cf", "config", "distributionDomainName")),
-        (names.LAMBDASCOPE_EVENT_TYPE, ("cf", "config", "eventType")),
-    ),
-    shapes.SQS: ((names.MESSAGING_DESTINATION_NAME, _ARN),),
-    shapes.SNS: (
-        (names.MESSAGING_DESTINATION_NAME, ("Sns", "TopicArn")),
-        (names.AWS_SNS_TOPIC_ARN, ("Sns", "TopicArn")),
-    ),
-    shapes.KINESIS: (
-        (names.MESSAGING_DESTINATION_NAME, _ARN),
-        (names.MESSAGING_DESTINATION_PARTITION_ID, ("eventID",)),
-    ),
-    shapes.DYNAMODB: (
-        (names.FAAS_DOCUMENT_COLLECTION, _ARN),
-        (names.LAMBDASCOPE_EVENT_TYPE, ("eventName",)),
-    ),
-    shapes.S3: (
-        (names.FAAS_DOCUMENT_COLLECTION, ("s3", "bucket", "name")),
-        (names.FAAS_DOCUMENT_NAME, ("s3", "object", "key")),
-        (names.FAAS_DOCUMENT_TIME, ("eventTime",)),
-        (names.LAMBDASCOPE_EVENT_TYPE, ("eventName",)),
-    ),
-    shapes.DOCUMENTDB: (
-        (names.FAAS_DOCUMENT_COLLECTION, ("event", "ns", "coll")),
-        (names.LAMBDASCOPE_EVENT_TYPE, ("event", "operationType")),
-    ),
-    shapes.ACTIVEMQ: (
-        (names.MESSAGING_DESTINATION_NAME, ("destination", "physicalName")),
-        (names.MESSAGING_MESSAGE_ID, ("messageID",)),
-    ),
-    shapes.EVENTBRIDGE: _BUS,
-    shapes.SCHEDULE: (*_BUS, (names.FAAS_TIME, ("time",))),
-    shapes.STEP_FUNCTIONS: ((names.AWS_STEP_FUNCTIONS_STATE_MACHINE_ARN, ("StateMachine", "Id")),),
-    shapes.COGNITO: ((names.LAMBDASCOPE_EVENT_TYPE, ("triggerSource",)),),
-}
-# Where the headers of a request are; AppSync's and CloudFront's are one level down.
-_HEADERS: dict[str, Path] = {
-    shapes.APPSYNC: ("request", "headers"),
-    shapes.CLOUDFRONT: ("cf", "request", "headers"),
-}
-_QUERIES = (
-    "multiValueQueryStringParameters",
-    "queryStringParameters",
-)
-_ABOUT = frozenset(("host", "user-agent", "via", "x-forwarded-for", "x-forwarded-proto"))
+_ABOUT = frozenset(("host", "user-agent", "x-forwarded-for", "x-forwarded-proto"))
 
 
 class EventSource:
@@ -178,17 +77,13 @@ class EventSource:
         """The handler has returned, for a request over HTTP: keep the answer's status."""
         if isinstance(result, dict):
             key = "status" if self.shape == shapes.CLOUDFRONT else "statusCode"
-            # A v2 answer that does not say what it is, is a 200; the others have to say it.
-            status = dict.get(result, key, 200 if self.shape in _MAY_BE_BARE else 0)
+            status = dict.get(result, key, 200 if self.shape in MAY_BE_BARE else 0)
         else:
-            status = 200 if self.shape in _MAY_BE_BARE else 0
+            status = 200 if self.shape in MAY_BE_BARE else 0
         if type(status) is str and status.isascii() and status.isdigit() and len(status) == 3:
             status = int(status)
         if isinstance(status, int) and 100 <= status <= 599:
             self.status = int(status)
-
-
-_MAY_BE_BARE = (shapes.HTTP_API, shapes.FUNCTION_URL)
 
 
 def capture(shape: str, event: object, config: RuntimeConfig) -> EventSource:
@@ -196,7 +91,7 @@ def capture(shape: str, event: object, config: RuntimeConfig) -> EventSource:
     source = EventSource(shape)
     wanted = fields_of(config.propagators)
     root = _root(source, event)
-    for name, path in _ROWS.get(shape, ()):
+    for name, path in ROWS.get(shape, ()):
         value = _text_at(root, path)
         if value:
             source.attributes[name] = value
@@ -213,7 +108,7 @@ def capture(shape: str, event: object, config: RuntimeConfig) -> EventSource:
             source.attributes[names.FAAS_DOCUMENT_TIME] = changed
     elif shape == shapes.SCHEDULE:
         _take_rule(source, root)
-    elif shape in _SOLO:
+    elif shape in REQUESTS:
         _take_request(source, root, wanted)
     return source
 
@@ -222,10 +117,10 @@ def _root(source: EventSource, event: object) -> dict[str, object]:
     """The event, or its first record; counts the records."""
     if type(event) is not dict:
         records: object = event
-    elif source.shape in _WHOLE:
+    elif source.shape in WHOLE:
         return event
     else:
-        records = event.get(_LISTS.get(source.shape, "Records"))
+        records = event.get(RECORD_LISTS.get(source.shape, "Records"))
         if type(records) is dict:  # queues of RabbitMQ, partitions of Kafka
             source.count = _count(records)
             _take_queue(source, records)
@@ -240,7 +135,7 @@ def _first(source: EventSource, event: object) -> Iterable[dict[str, object]]:
     if type(event) is list:
         records: object = event
     else:
-        records = dict_at(event).get(_LISTS.get(source.shape, "Records"))
+        records = dict_at(event).get(RECORD_LISTS.get(source.shape, "Records"))
         if type(records) is dict:
             records = list(islice(kafka_records(records), MAX_RECORDS))
     if type(records) is not list:
@@ -278,7 +173,7 @@ def _bus_carrier(root: dict[str, object], wanted: frozenset[str]) -> dict[str, s
 
 
 def _take_request(source: EventSource, root: dict[str, object], wanted: frozenset[str]) -> None:
-    path = _HEADERS.get(source.shape)
+    path = HEADER_PATHS.get(source.shape)
     if path is not None:
         headers = dict_at(root, *path)
     else:
@@ -287,8 +182,8 @@ def _take_request(source: EventSource, root: dict[str, object], wanted: frozense
     found = _headers(headers, _ABOUT | wanted)
     source.carrier = {name: found.pop(name) for name in wanted & found.keys()}
     source.headers = found
-    if source.shape in _WITH_PAIRS:
-        values = dict_at(root, _QUERIES[0]) or dict_at(root, _QUERIES[1])
+    if source.shape in WITH_PAIRS:
+        values = dict_at(root, QUERIES[0]) or dict_at(root, QUERIES[1])
         source.query = list(islice(_pairs(values), _MAX_PAIRS))
 
 
@@ -333,38 +228,3 @@ def _text_at(root: dict[str, object], path: Path) -> str:
             return ""
         found = found.get(key)
     return found[:_MAX_TEXT] if type(found) is str else ""
-
-
-# Where an event has its records, if not under "Records".
-_LISTS = {
-    shapes.KAFKA: "records",
-    shapes.ACTIVEMQ: "messages",
-    shapes.RABBITMQ: "rmqMessagesByQueue",
-    shapes.DOCUMENTDB: "events",
-}
-# Events with requests: with headers of their own.
-_SOLO = frozenset(
-    (
-        shapes.REST_API,
-        shapes.HTTP_API,
-        shapes.WEBSOCKET,
-        shapes.AUTHORIZER,
-        shapes.FUNCTION_URL,
-        shapes.ALB,
-        shapes.LATTICE,
-        shapes.APPSYNC,
-        shapes.CLOUDFRONT,
-        shapes.DIRECT_WITH_HEADERS,
-    )
-)
-# Of these a list named "Records" would be the user's own.
-_WHOLE = _SOLO - {shapes.CLOUDFRONT} | {
-    shapes.EVENTBRIDGE,
-    shapes.SCHEDULE,
-    shapes.LOGS,
-    shapes.STEP_FUNCTIONS,
-    shapes.COGNITO,
-    shapes.DESTINATION,
-}
-# Whose query comes taken apart.
-_WITH_PAIRS = (shapes.REST_API, shapes.AUTHORIZER, shapes.ALB, shapes.LATTICE)

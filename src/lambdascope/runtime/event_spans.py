@@ -15,7 +15,8 @@ from lambdascope.otlp.model import Span
 from lambdascope.runtime import triggers as shapes
 from lambdascope.runtime.config import percent_decode
 from lambdascope.runtime.event_records import links_of
-from lambdascope.runtime.event_source import MAX_RECORDS, SPAN_NAME
+from lambdascope.runtime.event_source import MAX_RECORDS
+from lambdascope.runtime.event_table import SPAN_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _METHODS = frozenset(
 _SECRETS = frozenset(("AWSAccessKeyId", "Signature", "X-Goog-Signature", "sig"))
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _OPERATIONS = ("query", "mutation", "subscription")
-_SYSTEMS = {
+MESSAGING_SYSTEMS = {
     shapes.SQS: names.MESSAGING_SYSTEM_AWS_SQS,
     shapes.SNS: names.MESSAGING_SYSTEM_AWS_SNS,
     shapes.KINESIS: names.MESSAGING_SYSTEM_KINESIS,
@@ -87,7 +88,7 @@ def describe(invoke: Span, times: InvokeTimes, config: RuntimeConfig) -> None:
 def _complete(source: EventSource, found: Found) -> str:
     """Complete the attributes of what is no request; its name, if it is not the function's."""
     shape = source.shape
-    if shape in _SYSTEMS:
+    if shape in MESSAGING_SYSTEMS:
         name = _messages(source, found)
         return "" if shape in _NAMED_AFTER_FUNCTION else name
     if shape in _DATA:
@@ -134,10 +135,10 @@ def _add_links(span: Span, source: EventSource, config: RuntimeConfig) -> None:
 
 def _messages(source: EventSource, found: Found) -> str:
     """Complete the attributes of a batch; the name of its span."""
-    place = _resource(str(found.pop(names.MESSAGING_DESTINATION_NAME, "")))
+    place = resource_name(str(found.pop(names.MESSAGING_DESTINATION_NAME, "")))
     if len({each.origin for each in source.messages}) > 1:
         place = ""
-    found[names.MESSAGING_SYSTEM] = _SYSTEMS[source.shape]
+    found[names.MESSAGING_SYSTEM] = MESSAGING_SYSTEMS[source.shape]
     found[names.MESSAGING_OPERATION_NAME] = names.MESSAGING_OPERATION_PROCESS
     found[names.MESSAGING_OPERATION_TYPE] = names.MESSAGING_OPERATION_PROCESS
     if place:
@@ -156,7 +157,7 @@ def _messages(source: EventSource, found: Found) -> str:
     return f"{place or names.MULTIPLE_SOURCES} {names.MESSAGING_OPERATION_PROCESS}"
 
 
-def _resource(arn: str) -> str:
+def resource_name(arn: str) -> str:
     """The name in an ARN: what is behind the account and the type, or the text itself."""
     parts = arn.split(":", 5)
     name = parts[5] if len(parts) == 6 and parts[0] == "arn" else arn
@@ -165,7 +166,7 @@ def _resource(arn: str) -> str:
 
 
 def _dynamodb(found: Found) -> None:
-    found[names.FAAS_DOCUMENT_COLLECTION] = _resource(
+    found[names.FAAS_DOCUMENT_COLLECTION] = resource_name(
         str(found.get(names.FAAS_DOCUMENT_COLLECTION, ""))
     )
     changed = found.pop(names.FAAS_DOCUMENT_TIME, None)

@@ -101,14 +101,13 @@ class Phases:
         span = self._invoke_span(times, self._trace(times), None)
         del span.attributes[names.LAMBDASCOPE_REMAINING_END_MS]
         span.end_ns = 0
-        others = self._batch_spans(times, span)
         if self._init is not None:
-            others += self._first_spans(self._init, times, invoke=span)
+            for one in self._first_spans(self._init, times, invoke=span):
+                flight.span_ended(self._encoder.span(one), one.span_id)
             if final:
                 self._init = None
-        for one in others:
-            flight.span_ended(self._encoder.span(one), one.span_id)
-        flight.span_started(self._encoder.span(span), span.span_id)
+        for one in (span, *self._batch_spans(times, span)):
+            flight.span_started(self._encoder.span(one), one.span_id)
 
     def init_failed(self, error: ErrorReport) -> tuple[bytes, int]:
         """The OTLP body of an init, or a restore, that no invocation will follow."""

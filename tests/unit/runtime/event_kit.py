@@ -40,6 +40,7 @@ class _Handoff:
 
     present = True
     dropped_spans = 0
+    budget_s = 1.0
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []

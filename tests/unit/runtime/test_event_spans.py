@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from lambdascope.runtime.event_source import MAX_RECORDS
 from unit.runtime.event_kit import (
     DATA,
     SAMPLES,
-    SPAN_ID,
-    TRACE_ID,
-    TRACEPARENT,
     Run,
     attributes_of,
     sample,
@@ -378,109 +373,6 @@ def test_every_documented_event_has_its_row() -> None:
     assert all(json.loads(path.read_text())["page"] for path in DATA.glob("*.json"))
 
 
-def test_queue_batch_has_a_span_of_its_own() -> None:
-    """Below the SERVER span a CONSUMER span stands for the batch, linked to who sent each."""
-    invoke, _, batch = Run(sample("sqs")).spans()
-
-    assert (CONSUMER, "orders process") == (batch.kind, batch.name)
-    assert (invoke.trace_id, invoke.span_id) == (batch.trace_id, batch.parent_span_id)
-    assert (invoke.start_time_unix_nano, invoke.end_time_unix_nano) == (
-        batch.start_time_unix_nano,
-        batch.end_time_unix_nano,
-    )
-    assert attributes_of(batch) == PROCESS | {
-        "faas.trigger": "pubsub",
-        "messaging.system": "aws_sqs",
-        "messaging.destination.name": "orders",
-        "messaging.batch.message_count": 3,
-    }
-    assert [
-        ("53995c3f42cd8ad8", "6f1c2a40-0d1b-4c55-9a3e-000000000001"),
-        ("7d3a1b5e9f204c68", "6f1c2a40-0d1b-4c55-9a3e-000000000002"),
-    ] == [(link.span_id.hex(), attributes_of(link)["messaging.message.id"]) for link in batch.links]
-    assert [] == list(invoke.links)
-
-
-def test_batch_from_several_queues() -> None:
-    """Where the messages are not from one queue, the span's name says so and none is named."""
-    event = sample("sqs")
-    event["Records"][1]["eventSourceARN"] += "-2"
-
-    batch = Run(event).spans()[2]
-
-    assert batch.name == "multiple_sources process"
-    assert "messaging.destination.name" not in attributes_of(batch)
-
-
-def test_failure_is_the_batchs_too() -> None:
-    """An invocation that was cut off has a batch that was."""
-    run = Run(sample("sqs"))
-    run.telemetry.hand_over_open()
-
-    assert len(run.handoff.bodies) == 1
-    assert b"orders process" in run.handoff.bodies[0]
-    assert run.handoff.bodies[0].count(b"terminated") >= 2
-
-
-LINKED = {
-    "sns-in-sqs": 2,
-    "kafka-msk": 0,
-    "kafka-self-managed": 0,
-}
-
-
-@pytest.mark.parametrize(("name", "index"), LINKED.items())
-def test_links_by_the_senders_own_context(name: str, index: int) -> None:
-    """A context in a topic's message in a queue, and in a record's headers, is linked."""
-    span = Run(sample(name)).spans()[index]
-
-    ((trace_id, span_id),) = [(each.trace_id, each.span_id) for each in span.links]
-    assert (TRACE_ID, SPAN_ID) == (trace_id, span_id)
-
-
-def test_queue_message_with_two_contexts() -> None:
-    """AWS's header comes first, the sender's own attribute is linked besides if it differs."""
-    event = sample("sqs")
-    event["Records"] = event["Records"][:1]
-    attribute = {"stringValue": TRACEPARENT, "dataType": "String"}
-    event["Records"][0]["messageAttributes"] = {"traceparent": attribute}
-    same = copy.deepcopy(event)
-    same["Records"][0]["attributes"]["AWSTraceHeader"] = (
-        f"Root=1-{TRACE_ID.hex()[:8]}-{TRACE_ID.hex()[8:]};Parent={SPAN_ID.hex()}"
-    )
-
-    links = [link.span_id.hex() for link in Run(event).spans()[2].links]
-    once = [link.span_id.hex() for link in Run(same).spans()[2].links]
-
-    assert ["53995c3f42cd8ad8", SPAN_ID.hex()] == links
-    assert [SPAN_ID.hex()] == once
-
-
-@pytest.mark.parametrize("pad", ["", "x", "xx"])
-def test_stream_record_with_a_context_in_its_data(pad: str) -> None:
-    """A JSON object with a traceparent links, wherever that falls in the base64 text."""
-    from base64 import b64encode
-
-    event = sample("kinesis")
-    data = json.dumps({"pad": pad, "traceparent": TRACEPARENT})
-    event["Records"][1]["kinesis"]["data"] = b64encode(data.encode()).decode()
-
-    links = [link.span_id for link in Run(event).invoke().links]
-
-    assert [SPAN_ID] == links
-
-
-def test_links_have_a_bound() -> None:
-    """Of a huge batch the first records are looked at, and the rest is counted as dropped."""
-    event = sample("sqs")
-    event["Records"] = [copy.deepcopy(event["Records"][0]) for _ in range(MAX_RECORDS + 30)]
-
-    batch = Run(event).spans()[2]
-
-    assert (MAX_RECORDS, 30) == (len(batch.links), batch.dropped_links_count)
-    assert attributes_of(batch)["messaging.batch.message_count"] == MAX_RECORDS + 30
-
-
 def test_what_the_handler_does_to_the_event_changes_nothing() -> None:
     """What the spans say was taken before the handler ran."""
     for name in EVENTS:
@@ -502,46 +394,6 @@ def _spoil(value: object) -> None:
         if isinstance(inner, (dict, list)):
             _spoil(inner)
     value.clear()
-
-
-STATUS = [
-    ("apigw", {"statusCode": 201}, 201),
-    ("apigw", {"statusCode": "404"}, 404),
-    ("apigw", {"body": "no status"}, None),
-    ("http", {"body": "no status"}, 200),
-    ("url", "text", 200),
-    ("alb", {"statusCode": 503, "statusDescription": "503"}, 503),
-    ("cloudfront", {"status": "403"}, 403),
-    ("apigw", {"statusCode": 99999}, None),
-    ("apigw", {"statusCode": []}, None),
-    ("sqs", {"statusCode": 500}, None),
-]
-
-
-@pytest.mark.parametrize(("name", "result", "status"), STATUS)
-def test_status_of_the_answer(name: str, result: object, status: int | None) -> None:
-    """The answer's status is on the span of a request; from 500 on it is an error."""
-    span = Run(sample(name)).invoke(result)
-
-    attributes = attributes_of(span)
-    failed = status is not None and status >= 500
-    assert status == attributes.get("http.response.status_code")
-    assert (str(status) if failed else None) == attributes.get("error.type")
-    expected = Status.STATUS_CODE_ERROR if failed else Status.STATUS_CODE_UNSET
-    assert expected == span.status.code
-
-
-def test_odd_method() -> None:
-    """A method that the conventions do not list is written as such."""
-    event = sample("apigw")
-    event["httpMethod"] = "BREW"
-
-    attributes = attributes_of(Run(event).invoke())
-
-    assert ("_OTHER", "BREW") == (
-        attributes["http.request.method"],
-        attributes["http.request.method_original"],
-    )
 
 
 @pytest.mark.parametrize("value", [None, 1, "", [], {}, [None], "x" * 100_000, {"a": {"b": 1}}])
