@@ -102,23 +102,6 @@ class RuntimeConfig:
         to_xray = endpoint.startswith("https://xray.") and ".amazonaws.com" in endpoint
         return XRAY_PARENT if to_xray or "xray-lambda" in self.propagators else XRAY_LINK
 
-    def _propagators(self, text: str) -> tuple[tuple[str, ...], bool]:
-        """Those that read the contexts of senders, and whether X-Ray's in records are read."""
-        chosen = [each.strip().lower() for each in text.split(",")]
-        for each in chosen:
-            if each and each not in _PROPAGATORS:
-                self.problems.append(
-                    f"OTEL_PROPAGATORS: {each[:40]!r} is not known "
-                    f"({', '.join(_PROPAGATORS)}); left out"
-                )
-        if not any(chosen):
-            return _DEFAULT_PROPAGATORS, True
-        if "none" in chosen:
-            return (), False
-        known = tuple(each for each in _PROPAGATORS if each in chosen)
-        known = tuple(sorted(known, key=chosen.index))
-        return known, "xray" in known or "xray-lambda" in known
-
     def _resource_attributes(self, text: str) -> dict[str, str]:
         found: dict[str, str] = {}
         for pair in text.split(","):
