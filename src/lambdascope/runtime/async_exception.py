@@ -28,14 +28,15 @@ _POLL_S = 0.0001
 _POLLS = 5000
 # A thread that does not run after so many turns of this one was never started: that was broken off.
 _START_POLLS = 1000
-# What is spared takes a few microseconds, or waits in C where an interrupt does no harm.
+# What is spared is interrupted only where it has not moved so long: it waits in C, in a place that
+# is made for exceptions.
 _SPARE_POLLS = 50
 
 
 class AsyncException(Interrupter):
     """Raises BudgetInterrupt by PyThreadState_SetAsyncExc. Loads ctypes, which only this needs."""
 
-    __slots__ = ("_collect", "_hold_collector", "_raise_in", "_seen", "_stuck")
+    __slots__ = ("_collect", "_hold_collector", "_place", "_raise_in", "_seen", "_still", "_stuck")
 
     able = True
     blind = True
@@ -51,6 +52,9 @@ class AsyncException(Interrupter):
         # How often a thread was seen that does not run yet, and those that never will.
         self._seen: dict[object, int] = {}
         self._stuck: set[object] = set()
+        # Where the thread was at the last look (no frame is kept alive), and for how many looks.
+        self._place = (0, -1)
+        self._still = 0
 
     def interrupt(self, budget: Budget) -> None:
         """Raise it where it does no harm; where there is no such moment the block ends late.
@@ -86,12 +90,17 @@ class AsyncException(Interrupter):
         self._stuck = {thread for thread, seen in self._seen.items() if seen > _START_POLLS}
         frame = sys._current_frames().get(budget.thread)
         at = -1 if frame is None else frame.f_lasti
+        spared = frame is not None and is_spared(frame)
+        place = (id(frame), at)
+        self._still = self._still + 1 if poll and place == self._place else 0
+        self._place = place
+        strict = spared or poll < _SPARE_POLLS
         if frame is not None and (
-            ignores_exceptions(frame, budget.code)
-            or (poll < _SPARE_POLLS and is_spared(frame))
-            or (poll < _SPARE_POLLS and sys._current_frames().get(budget.thread) is not frame)
+            (spared and self._still < _SPARE_POLLS)
+            or ignores_exceptions(frame, budget.code)
+            or (strict and sys._current_frames().get(budget.thread) is not frame)
         ):
             return False
         # From here to the call that raises it there is no point where threads take turns.
-        moved = frame is not None and frame.f_lasti != at and poll < _SPARE_POLLS
+        moved = strict and frame is not None and frame.f_lasti != at
         return not moved and not (limbo.keys() | starting.keys()) - self._stuck
