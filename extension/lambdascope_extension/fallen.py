@@ -9,21 +9,22 @@ field that is there twice the last one counts; repeated fields add up).
 
 from __future__ import annotations
 
+import posix
 from time import monotonic
 
 from lambdascope import __version__
 from lambdascope.otlp import names
 from lambdascope.otlp.attributes import AttributeWriter
 from lambdascope.otlp.encode import TraceEncoder
-from lambdascope.otlp.model import Link, Span
-from lambdascope.otlp.protobuf import fixed64, length_field, text_field, varint
+from lambdascope.otlp.model import Span
+from lambdascope.otlp.protobuf import fixed32, fixed64, length_field, text_field, varint
 from lambdascope.otlp.resource import arn_attributes, resource_of
-from lambdascope.otlp.walk import WIRE_LENGTH, iter_fields
 from lambdascope.wire import flight as layout
 from lambdascope.wire import names as wire
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.telemetry_api import parse_batch
 from lambdascope_extension.batch import Message
+from lambdascope_extension.notes import Head, Notes, number, start_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,82 +56,6 @@ class Story:
         self.lost = lost
 
 
-class Head:
-    """The announcement of an invocation. Raises ValueError when it is none."""
-
-    __slots__ = (
-        "arn",
-        "cold",
-        "deadline_ms",
-        "flags",
-        "links",
-        "parent_span_id",
-        "request_id",
-        "span_id",
-        "start_ns",
-        "tenant_id",
-        "trace_id",
-        "trigger",
-        "xray_trace_id",
-    )
-
-    def __init__(self, payload: bytes) -> None:
-        fields = payload.decode("utf-8", "replace").split("\0")
-        count = len(layout.HEAD_FIELDS)
-        if len(fields) < count:
-            raise ValueError(f"an announcement of {len(fields)} texts")
-        _, self.request_id, deadline, start, trace_id, span_id, parent, flags = fields[:8]
-        self.trigger, cold, self.arn, self.xray_trace_id, self.tenant_id = fields[8:count]
-        self.deadline_ms = _number(deadline)
-        self.start_ns = _number(start)
-        self.trace_id = _id(trace_id, 16)
-        self.span_id = _id(span_id, 8)
-        self.parent_span_id = _id(parent, 8) if parent else b""
-        self.flags = _number(flags)
-        self.cold = cold == "1"
-        rest = fields[count:]
-        triples = zip(rest[::3], rest[1::3], rest[2::3], strict=False)
-        self.links = [
-            Link(trace_id=_id(trace, 16), span_id=_id(span, 8), flags=_number(link_flags))
-            for trace, span, link_flags in triples
-        ]
-
-
-class _Notes:
-    """What a slot holds: open and finished spans by their id, as (scope, Span)."""
-
-    __slots__ = ("cause", "closed", "head", "lost", "open", "stacks")
-
-    def __init__(self, slot: bytes) -> None:
-        frames = layout.read_frames(slot)
-        if not frames:
-            raise ValueError("no announcement")
-        self.head = Head(frames[0][1])
-        self.open: dict[bytes, tuple[bytes, bytes]] = {}
-        self.closed: dict[bytes, tuple[bytes, bytes]] = {}
-        self.stacks = ""
-        self.cause = ""
-        self.lost = 0
-        for kind, payload in frames[1:]:
-            self._take(kind, payload)
-
-    def _take(self, kind: bytes, payload: bytes) -> None:
-        if kind in (layout.OPEN, layout.CLOSED, layout.LEFT):
-            span_id = payload[:8]
-            scope_end = 10 + int.from_bytes(payload[8:10], "little")
-            scope, span = payload[10:scope_end], payload[scope_end:]
-            self.open.pop(span_id, None)
-            self.closed.pop(span_id, None)
-            if kind != layout.LEFT and span and _is_span(span) and _is_scope(scope):
-                (self.open if kind == layout.OPEN else self.closed)[span_id] = (scope, span)
-        elif kind == layout.STACKS:
-            self.stacks = payload.decode("utf-8", "replace")
-        elif kind == layout.CAUSE:
-            self.cause = payload.decode("utf-8", "replace")
-        elif kind == layout.LOST:
-            self.lost = _number(payload.decode("ascii", "replace"))
-
-
 class Fallen:
     """Tells the stories of one environment's end.
 
@@ -157,6 +82,7 @@ class Fallen:
         frames = layout.read_frames(resource, layout.RESOURCE)
         facts = frames[0][1].decode("utf-8", "replace").split("\0") if frames else []
         self._facts = facts if len(facts) >= 9 else [""] * 9
+        self._name = self._facts[0] or "function"
         attributes = resource_of(self._facts, __version__)
         self._encoder = TraceEncoder(
             resource=attributes,
@@ -171,7 +97,7 @@ class Fallen:
 
     def tell(self, slot: bytes) -> Story:
         """The story of a slot. Raises ValueError when nothing can be made of it."""
-        notes = _Notes(slot)
+        notes = Notes(slot)
         head = notes.head
         error_type = self._error_type(head, notes)
         message = self._message(error_type, head)
@@ -182,18 +108,22 @@ class Fallen:
         left_ms = max(0, head.deadline_ms - end_ns // 1_000_000)
         own += self._encoder.attributes({names.LAMBDASCOPE_REMAINING_END_MS: left_ms})
         own += self._ending(error_type, message, end_ns, stacks)
+        init = self._init_spans(notes)
+        if init and init[0].trace_id != head.trace_id:
+            own += length_field(b"\x6a", _ids(init[0]))
         # The invoke span first: what is joined to it later looks there.
         by_scope = {own_scope: [own]}
+        by_scope.setdefault(b"", []).extend([self._encoder.span(span) for span in init])
         for scope, span in notes.closed.values():
             by_scope.setdefault(scope, []).append(span)
         for scope, span in notes.open.values():
-            ending = self._ending(error_type, message, max(end_ns, _start_ns(span)), "")
+            ending = self._ending(error_type, message, max(end_ns, start_of(span)), "")
             by_scope.setdefault(scope, []).append(span + ending)
         spans = sum(len(found) for found in by_scope.values())
-        body = b"".join(self._wrap(scope, found) for scope, found in by_scope.items())
+        body = b"".join(self._wrap(scope, found) for scope, found in by_scope.items() if found)
         return Story(head.request_id, error_type, body, spans=spans, lost=notes.lost)
 
-    def _error_type(self, head: Head, notes: _Notes) -> str:
+    def _error_type(self, head: Head, notes: Notes) -> str:
         done = self._records.get((_RECORDS[0], head.request_id), {})
         report = self._records.get((_RECORDS[1], head.request_id), {})
         if TIMEOUT in (done.get("status"), report.get("status"), self._reason, notes.cause):
@@ -220,14 +150,14 @@ class Fallen:
             return "ended by the platform"
         return "the runtime process ended before the invocation did"
 
-    def _end_ns(self, error_type: str, notes: _Notes) -> int:
+    def _end_ns(self, error_type: str, notes: Notes) -> int:
         head = notes.head
         end_ns = self._gone_ns
         if error_type == TIMEOUT and head.deadline_ms:
             end_ns = min(end_ns, head.deadline_ms * 1_000_000)
         return min(max(end_ns, head.start_ns), _MAX_64)
 
-    def _stacks(self, notes: _Notes) -> str:
+    def _stacks(self, notes: Notes) -> str:
         if self._text.startswith(_FATAL):
             return self._text
         return notes.stacks or self._text
@@ -242,22 +172,51 @@ class Fallen:
             names.LAMBDASCOPE_DEADLINE_MS: head.deadline_ms,
             names.LAMBDASCOPE_REMAINING_START_MS: left_ms,
         }
+        if head.parent_source:
+            attributes[names.LAMBDASCOPE_PARENT_SOURCE] = head.parent_source
+        if head.parent_reason:
+            attributes[names.LAMBDASCOPE_PARENT_REASON] = head.parent_reason
         if head.xray_trace_id:
             attributes[names.AWS_XRAY_TRACE_ID] = head.xray_trace_id
         if head.tenant_id:
             attributes[names.LAMBDASCOPE_TENANT_ID] = head.tenant_id
         span = Span(
-            name=self._facts[0] or "function",
+            name=self._name,
             trace_id=head.trace_id,
             span_id=head.span_id,
             parent_span_id=head.parent_span_id,
             kind=names.KIND_SERVER,
+            trace_state=head.trace_state,
             start_ns=head.start_ns,
             attributes=attributes,
             links=head.links,
             flags=head.flags,
         )
         return self._encoder.span(span)
+
+    def _init_spans(self, notes: Notes) -> list[Span]:
+        """Init, first, and its parts; none where this was not the first invocation."""
+        if len(notes.init) < 5:
+            return []
+        is_of_trace, init_type = notes.init[:2]
+        head = notes.head
+        trace_id, parent = posix.urandom(16), b""
+        if is_of_trace == "1":
+            trace_id, parent = head.trace_id, head.span_id
+        spans: list[Span] = []
+        texts = notes.init[2:]
+        for name, start, end in zip(texts[::3], texts[1::3], texts[2::3], strict=False):
+            span = Span(
+                name=name or f"{names.SPAN_INIT_FUNCTION_PREFIX}{self._name}",
+                trace_id=trace_id,
+                span_id=posix.urandom(8),
+                parent_span_id=spans[0].span_id if spans else parent,
+                start_ns=number(start),
+                end_ns=number(end),
+            )
+            spans.append(span)
+        spans[0].attributes = {names.FAAS_COLDSTART: True, names.LAMBDASCOPE_INIT_TYPE: init_type}
+        return spans
 
     def _ending(self, error_type: str, message: str, end_ns: int, stacks: str) -> bytes:
         """The fields that close a span: end, error.type, an event with the stacks, status."""
@@ -335,40 +294,7 @@ def _is_out_of_memory(report: dict[str, object]) -> bool:
     return isinstance(size, (int, float)) and isinstance(used, (int, float)) and used >= size > 0
 
 
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ValueError(f"{text[:20]!r} is no number")
-    return int(text)
-
-
-def _id(text: str, size: int) -> bytes:
-    found = bytes.fromhex(text)
-    if len(found) != size:
-        raise ValueError(f"{text[:40]!r} is no id")
-    return found
-
-
-def _is_span(data: bytes) -> bool:
-    """Whether the bytes are a well-formed message, so that fields may be appended to them."""
-    try:
-        for _ in iter_fields(data):
-            pass
-    except ValueError:
-        return False
-    return True
-
-
-def _is_scope(scope: bytes) -> bool:
-    """Whether the bytes are exactly one field ScopeSpans.scope, or nothing."""
-    try:
-        return not scope or [field[:2] for field in iter_fields(scope)] == [(1, WIRE_LENGTH)]
-    except ValueError:
-        return False
-
-
-def _start_ns(span: bytes) -> int:
-    start = 0
-    for number, wire_type, first, last in iter_fields(span):
-        if number == 7 and wire_type == 1:
-            start = int.from_bytes(span[first:last], "little")
-    return start
+def _ids(span: Span) -> bytes:
+    """The fields of a link to a span of ours."""
+    flags = b"\x35" + fixed32(names.FLAGS_LOCAL)
+    return b"".join((b"\x0a\x10", span.trace_id, b"\x12\x08", span.span_id, flags))

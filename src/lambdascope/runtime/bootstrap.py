@@ -304,7 +304,7 @@ class Runtime:
         from lambdascope.runtime.flight import FlightFile
 
         config = self._config
-        file = FlightFile(self._logs.say, self._clock.offset_ns)
+        file = FlightFile(self._logs.say, self._clock.offset_ns, self._init)
         if not file.attach(path, config):
             return
         if config.max_concurrency == 1:

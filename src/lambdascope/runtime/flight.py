@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.init_phase import InitPhase
     from lambdascope.runtime.telemetry import InvokeTimes
     from lambdascope.runtime.trace_parent import TraceParent
 
@@ -41,12 +42,16 @@ _PATIENCE_S = 0.02
 
 
 class FlightFile:
-    """The file. `fd` is negative when there is none, or none any more."""
+    """The file. `fd` is negative when there is none, or none any more. `init` is the phase that
+    the first invocation is announced with."""
 
-    __slots__ = ("_say", "_text_fd", "fd", "first_slot", "offset_ns", "pid", "slots")
+    __slots__ = ("_say", "_text_fd", "fd", "first_slot", "init", "offset_ns", "pid", "slots")
 
-    def __init__(self, say: Callable[[str], None], offset_ns: int) -> None:
+    def __init__(
+        self, say: Callable[[str], None], offset_ns: int, init: InitPhase | None = None
+    ) -> None:
         self._say = say
+        self.init = init
         self.fd = -1
         self._text_fd = -1
         self.pid = os.getpid()
@@ -190,7 +195,7 @@ class FlightRecorder:
             f"\0{times.received_ns + file.offset_ns}\0{trace.trace_id.hex()}\0{trace.span_id.hex()}"
             f"\0{trace.parent_span_id.hex()}\0{trace.flags}\0{times.trigger}\0{cold:d}"
             f"\0{invocation.invoked_function_arn}\0{trace.xray_trace_id}"
-            f"\0{invocation.tenant_id or ''}"
+            f"\0{invocation.tenant_id or ''}\0{trace.trace_state}\0{trace.source}\0{trace.reason}"
         )
         for link in trace.links[: layout.MAX_LINKS]:
             text = f"{text}\0{link.trace_id.hex()}\0{link.span_id.hex()}\0{link.flags}"
@@ -201,6 +206,9 @@ class FlightRecorder:
             data = b"".join(
                 (len(payload).to_bytes(4, "little"), layout.HEAD, payload, number, layout.END)
             )
+            if cold and file.init is not None and file.init.restore is None:
+                facts = _init_facts(file.init, times.received_ns, file.offset_ns)
+                data = data[:-4] + layout.frame(layout.INIT, facts, number) + layout.END
             self._lost = 0
             self.has_own_spans = self.has_stacks = False
             if len(data) > _ROOM:
@@ -299,3 +307,11 @@ class FlightRecorder:
             if file.fd >= 0:
                 file.give_up("cannot be written", error)
             return False
+
+
+def _init_facts(init: InitPhase, received_ns: int, offset_ns: int) -> bytes:
+    texts = [f"{init.is_of(received_ns):d}", init.init_type]
+    parts = [("", init.entered_ns - init.cpu_ns, init.ended_ns), *init.parts]
+    for name, start_ns, end_ns in parts:
+        texts += name, str(start_ns + offset_ns), str(end_ns + offset_ns)
+    return "\0".join(texts).encode("utf-8", "replace")

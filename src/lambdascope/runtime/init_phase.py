@@ -7,6 +7,11 @@ extension. All notes are monotonic nanoseconds.
 
 from __future__ import annotations
 
+from lambdascope.wire.names import INIT_ON_DEMAND
+
+# Lambda hands an on-demand event out right after init; later than this, init was proactive.
+PROACTIVE_NS = 10_000_000_000
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope.clock import Clock
@@ -37,6 +42,11 @@ class InitPhase:
     def ready_ns(self) -> int:
         """When the first event was asked for: after init, or after the restore."""
         return self.ended_ns if self.restore is None else self.restore.ended_ns
+
+    def is_of(self, received_ns: int) -> bool:
+        """Whether the platform ran init for the event that was received then, and not ahead."""
+        waited_ns = received_ns - self.ended_ns
+        return self.init_type == INIT_ON_DEMAND and waited_ns < PROACTIVE_NS
 
     def part(self, name: str, start_ns: int, end_ns: int) -> None:
         """A part of init, or of the restore if there is one, is over."""

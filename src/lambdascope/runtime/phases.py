@@ -20,7 +20,6 @@ from lambdascope.runtime.healthy_spans import HealthySpans, fits
 from lambdascope.runtime.init_spans import init_spans, late_imports, restore_spans
 from lambdascope.runtime.resource import resource_attributes
 from lambdascope.runtime.trace_parent import TraceParent
-from lambdascope.wire.names import INIT_ON_DEMAND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from lambdascope.runtime.init_phase import InitPhase
     from lambdascope.runtime.telemetry import InvokeTimes
 
-# Lambda hands an on-demand event out right after init; later than this, init was proactive.
-_PROACTIVE_NS = 10_000_000_000
 _MAX_SHARED = 64
 
 
@@ -202,8 +199,7 @@ class Phases:
         self, init: InitPhase, times: InvokeTimes, *, invoke: Span, report: Span | None = None
     ) -> list[Span]:
         """Init and its parts, and what the first invocation imported."""
-        waited_ns = times.received_ns - init.ended_ns
-        if self._config.init_type == INIT_ON_DEMAND and waited_ns < _PROACTIVE_NS:
+        if init.is_of(times.received_ns):
             trace_id, parent = invoke.trace_id, invoke.span_id
             spans = init_spans(init, self._clock, trace_id=trace_id, parent_span_id=parent)
         else:

@@ -15,6 +15,8 @@ frame is the payload's length (u32), a kind (one byte), the payload, and the inv
 earlier invocation, does not have it.
 
     HEAD      the first frame: texts of UTF-8 with NUL between them, in the order of HEAD_FIELDS
+    INIT      of a first invocation: "1" if init belongs to its trace, and init's type, then three
+              texts for init itself, without a name, and for each of its parts: name, start, end
     OPEN      a span that has begun: span id (8), length (u16) and bytes of the field
               ScopeSpans.scope (or nothing, for the runtime's own), then trace.proto's Span
     CLOSED    the same of a span that has ended
@@ -38,6 +40,7 @@ RESERVE_BYTES = 32_768
 
 RESOURCE = b"R"
 HEAD = b"H"
+INIT = b"I"
 OPEN = b"O"
 CLOSED = b"C"
 LEFT = b"L"
@@ -64,6 +67,9 @@ HEAD_FIELDS = (
     "arn",
     "xray_trace_id",
     "tenant_id",
+    "trace_state",
+    "parent_source",
+    "parent_reason",
 )
 MAX_LINKS = 16
 

@@ -371,7 +371,7 @@ def test_damage(
 @given(st.lists(st.binary(min_size=1, max_size=80), max_size=5), st.binary(max_size=80))
 def test_strange_notes(payloads: list[bytes], resource: bytes) -> None:
     """Frames that are whole and hold nonsense give a story or a ValueError, nothing else."""
-    fields = ["1", "r", "5", "5", "00" * 16, "00" * 8, "", "1", "other", "0", "", "", ""]
+    fields = ["1", "r", "5", "5", "00" * 16, "00" * 8, "", "1", "other", "0", *[""] * 6]
     head = layout.frame(layout.HEAD, "\0".join(fields).encode(), b"1234")
     kinds = (layout.OPEN, layout.CLOSED, layout.STACKS, layout.LEFT, layout.CAUSE)
     frames = [layout.frame(*pair, b"1234") for pair in zip(kinds, payloads, strict=False)]

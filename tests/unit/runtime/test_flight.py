@@ -79,6 +79,9 @@ def test_head(path: Path) -> None:
         "arn": ARN,
         "xray_trace_id": "1-5759e988-bd862e3fe1be46a994272793",
         "tenant_id": "blue",
+        "trace_state": "",
+        "parent_source": trace.source,
+        "parent_reason": trace.reason,
     } == found
     link = texts[len(layout.HEAD_FIELDS) :]
     assert ["5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"] == link[:2]
