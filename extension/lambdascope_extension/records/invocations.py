@@ -100,8 +100,9 @@ class Invocations:
 
     @property
     def waits_for_report(self) -> bool:
-        """Whether the platform has not said all about some invocation."""
-        return bool(self._open)
+        """Whether the platform has not said all about some invocation, or none has come yet."""
+        uncalled = any(not phase.called_ns for phase in self._phases)
+        return bool(self._open) or uncalled or self._joins.has_unclaimed
 
     @property
     def settled(self) -> bool:

@@ -59,6 +59,11 @@ class Joins:
         """Whether a runtime hands spans over with request ids, so that it is worth waiting."""
         return self._handed.is_fed
 
+    @property
+    def has_unclaimed(self) -> bool:
+        """Whether spans of an invocation have come that no record has asked for."""
+        return any(self._handed.bodies.values())
+
     def find(self, request_id: str) -> Joined | None:
         """Where the invocation is; None while nothing is known."""
         found = self._found.get(request_id)

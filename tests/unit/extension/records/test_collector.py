@@ -289,6 +289,22 @@ def test_an_invocation_without_a_report_has_its_span_at_the_end() -> None:
     assert not kit.collector.waits
 
 
+def test_what_may_still_come_is_known() -> None:
+    """The last word is waited for from the first sign of an invocation or an init on."""
+    kit = Kit()
+    assert not kit.collector.waits
+    kit.take(*INIT)
+    assert kit.collector.waits
+    kit.take(start(), report())
+    assert not kit.collector.waits
+    kit.handed_over.remember("r2", handed_over_spans("r2"))
+    assert kit.collector.waits
+    kit.take(start("r2", 900))
+    assert kit.collector.waits
+    kit.take(report("r2", 940, **WARM))
+    assert not kit.collector.waits
+
+
 def test_foreign_runtimes_are_joined_by_the_trace_header() -> None:
     """Where nothing is handed over, the record's own trace header says where it belongs."""
     kit = Kit()
