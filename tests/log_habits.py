@@ -232,6 +232,28 @@ HABITS = {
 # Of these AWS's client ends the text before the traceback or after the message's own end, so that
 # the next line is glued on, or an empty one comes in between.
 NOT_AS_TEXT = frozenset(("exception", "captured warnings"))
+# Run where several invocations share standard output, too: those that write in different ways.
+SHARING = (
+    "nothing set up",
+    "basicConfig with force",
+    "remove all, then basicConfig",
+    "handlers emptied",
+    "own handler beside ours",
+    "own handler, propagation off",
+    "handler that prints",
+    "queue handler",
+    "dictConfig",
+    "python-json-logger",
+    "captured warnings",
+    "threads",
+    "exception",
+    "several lines",
+    "unicode",
+    "print",
+    "print without an end",
+    "context.log",
+    "logs while it is imported",
+)
 # What fails inside of AWS's client, or is swallowed by it, with the lines that are to be kept here.
 OURS_ALONE = {
     "format without a line end": (

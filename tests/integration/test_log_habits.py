@@ -9,13 +9,15 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emulator_kit import Lines
 from lambdascope.emulator.config import LOG_JSON, LOG_TEXT, FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
-from log_habits import HABITS, NOT_AS_TEXT, OURS_ALONE
+from log_habits import HABITS, NOT_AS_TEXT, OURS_ALONE, SHARING
+from managed_kit import MANAGED
 
 if TYPE_CHECKING:
     from lambdascope.emulator.records import InvocationRecord
@@ -28,7 +30,12 @@ ADDED = ("trace_id", "span_id")
 
 
 def run(
-    folder: Path, code: str, log_format: str, runtime: tuple[str, ...] = ()
+    folder: Path,
+    code: str,
+    log_format: str,
+    runtime: tuple[str, ...] = (),
+    on_log: Lines | None = None,
+    **settings: Any,
 ) -> InvocationRecord:
     """One cold invocation of a module with this code."""
     (folder / "app.py").write_text(code)
@@ -40,8 +47,9 @@ def run(
         memory_mb=512,
         log_format=log_format,
         own_extension=False,
+        **settings,
     )
-    environment = ExecutionEnvironment(config)
+    environment = ExecutionEnvironment(config, on_log=on_log)
     try:
         return environment.invoke(b"{}", request_id=REQUEST_ID)
     finally:
@@ -85,6 +93,25 @@ def test_lines_are_those_of_awslambdaric(
     assert (None, b"null") == (theirs.function_error, theirs.answer)
     assert (None, b"null") == (ours.function_error, ours.answer)
     assert lines(theirs) == lines(ours)
+
+
+@pytest.mark.parametrize("habit", SHARING)
+def test_nothing_is_lost_or_doubled_where_several_run(habit: str, tmp_path: Path) -> None:
+    """On managed instances each of these writes as often, and each line tells its invocation."""
+    if "json-logger" in habit:
+        _vendor("pythonjsonlogger", tmp_path)
+    alone = run(tmp_path, HABITS[habit], LOG_JSON)
+    # A line without an id, as those on standard error, is not in the record of an invocation.
+    seen = Lines()
+    record = run(tmp_path, HABITS[habit], LOG_JSON, on_log=seen, max_concurrency=2, **MANAGED)
+    kept = [text for text in seen.texts("function") if "KEPT" in text]
+
+    assert (None, b"null") == (record.function_error, record.answer)
+    assert sum("KEPT" in text for text in lines(alone)) == len(kept), kept
+    for text in kept:
+        # The function may write objects of its own, without an id.
+        if text.startswith("{") and "requestId" in (fields := json.loads(text)):
+            assert fields["requestId"] in ("", REQUEST_ID)
 
 
 @pytest.mark.parametrize("log_format", FORMATS)

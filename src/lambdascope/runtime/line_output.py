@@ -64,7 +64,10 @@ class LineOutput:
     def _marked(self, lines: str) -> str:
         if not self._as_json:
             return lines
-        return "".join(_as_object(line) for line in lines.splitlines(keepends=True))
+        # At LF alone: splitlines knows ends, as U+2028, that a JSON text may have in it.
+        *whole, rest = lines.split("\n")
+        marked = [_as_object(f"{line}\n") for line in whole]
+        return "".join([*marked, _as_object(rest)])
 
 
 def _as_object(line: str) -> str:
