@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lambdascope.transport.listener import Exchange
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+# Variables with which the extension does not send by itself but with `requests`: a proxy, which is
+# not for the hosts of these tests.
+BY_REQUESTS = {"ALL_PROXY": "http://127.0.0.1:9", "no_proxy": "127.0.0.1,collector.invalid"}
 LIMIT_S = 10.0
 MAX_BYTES = 64 * 1024 * 1024
 

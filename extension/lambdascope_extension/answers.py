@@ -15,6 +15,12 @@ REFUSED = "refused"  # not taken, and never will be
 CUT = "cut"  # we stopped it
 _RETRYABLE = (429, 502, 503, 504)
 _MAX_MESSAGE_CHARS = 200
+# Why there was no answer, in words for people.
+CLOSED = "closed without an answer"
+NOT_HTTP = "the answer is not HTTP"
+SLOW = "no answer in time"
+UNKNOWN_NAME = "the name cannot be resolved"
+_GRPC_PORT = 4317
 
 
 class Result:
@@ -107,3 +113,31 @@ def _from_json(body: bytes) -> tuple[int, str]:
         return 0, ""
     counts = [int(value) for key, value in partial.items() if key.startswith("rejected")]
     return sum(counts), str(partial.get("errorMessage", ""))[:_MAX_MESSAGE_CHARS]
+
+
+def retry_after(text: str) -> float:
+    """Seconds from a Retry-After header, which holds seconds or a date; 0 when it holds neither."""
+    from email.utils import parsedate_to_datetime
+    from time import time
+
+    try:
+        if text[:1].isdigit():
+            seconds = float(text)
+        else:
+            seconds = parsedate_to_datetime(text).timestamp() - time()
+    except (ValueError, TypeError):
+        return 0.0
+    return max(0.0, seconds) if seconds < float("inf") else 0.0
+
+
+def hint_for(reason: str, port: int) -> str:
+    """What to do when there was no answer from a collector at `port`."""
+    if reason in (CLOSED, NOT_HTTP):
+        if port == _GRPC_PORT:
+            return f"{_GRPC_PORT} is the gRPC port: use the HTTP port, 4318"
+        return f"check that {names.ENV_OTLP_ENDPOINT} names an OTLP/HTTP receiver"
+    if reason == SLOW:
+        return "look at the collector and the way to it"
+    if reason == UNKNOWN_NAME:
+        return f"check {names.ENV_OTLP_ENDPOINT}"
+    return f"check {names.ENV_OTLP_ENDPOINT} and that a collector listens there"

@@ -23,7 +23,7 @@ from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.export_config import read_export_config
-from lambdascope_extension.exporter import Exporter
+from lambdascope_extension.exporter import Exporter, loader
 from lambdascope_extension.flight import Flight
 from lambdascope_extension.flush_settings import read_flush_settings
 from lambdascope_extension.handed_over import HandedOver
@@ -85,7 +85,8 @@ class Parts:
             self.buffer, self.ends, token=token, drop_reasons=config.reasons, say=say
         )
         self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        flusher = TelemetryFlusher(self.buffer, Exporter(wake_in), config, say, settings)
+        load = loader(config.destinations.values(), environ)
+        flusher = TelemetryFlusher(self.buffer, Exporter(wake_in, load), config, say, settings)
         flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
         if platform.wants_anything:
             handed_over = HandedOver()

@@ -1,6 +1,6 @@
 """The exporter: one worker thread that sends, and the main thread's handle on it.
 
-The thread is started when the first export is due, because loading `requests` takes CPU from the
+The thread is started when the first export is due, because loading a sender takes CPU from the
 function. The main thread hands over one job at a time and never waits: the worker writes a byte to
 the wake pipe when something has changed. This class is the main thread's, `_work` the worker's.
 """
@@ -15,7 +15,7 @@ from lambdascope_extension.site_packages import add_site_packages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Protocol
 
     from lambdascope_extension.buffer import Batch
@@ -58,6 +58,19 @@ class Job:
         self.started = started
         self.wants_new_connection = wants_new_connection
         self.is_cut = False
+
+
+def loader(
+    destinations: Iterable[Destination], environ: Mapping[str, str]
+) -> Callable[[], SendsBatches]:
+    """What makes the sender that these destinations need, when it is called."""
+
+    def load() -> SendsBatches:
+        from lambdascope_extension.plain_sender import PlainSender, is_plain
+
+        return PlainSender() if is_plain(destinations, environ) else load_sender()
+
+    return load
 
 
 def load_sender() -> SendsBatches:

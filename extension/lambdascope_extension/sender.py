@@ -19,7 +19,20 @@ from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from lambdascope import __version__
 from lambdascope.wire import names
-from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result, from_response
+from lambdascope_extension.answers import (
+    CLOSED,
+    CUT,
+    EXPORTED,
+    NOT_HTTP,
+    REFUSED,
+    RETRY,
+    SLOW,
+    UNKNOWN_NAME,
+    Result,
+    from_response,
+    hint_for,
+    retry_after,
+)
 from lambdascope_extension.open_sockets import CuttableAdapter, OpenSockets
 
 if TYPE_CHECKING:
@@ -30,7 +43,6 @@ _MAX_ANSWER_BYTES = 65_536
 # The fastest level: a batch of 100 kB shrinks to a tenth in about a ms.
 _GZIP_LEVEL = 1
 _GZIP_FRAME = 16 + 15
-_GRPC_PORT = 4317
 _MAX_CAUSES = 10
 
 
@@ -145,38 +157,20 @@ def _read(response: requests.Response) -> bytes:
     return answer
 
 
-def retry_after(text: str) -> float:
-    """Seconds from a Retry-After header, which holds seconds or a date; 0 when it holds neither."""
-    from email.utils import parsedate_to_datetime
-    from time import time
-
-    try:
-        if text[:1].isdigit():
-            seconds = float(text)
-        else:
-            seconds = parsedate_to_datetime(text).timestamp() - time()
-    except (ValueError, TypeError):
-        return 0.0
-    return max(0.0, seconds) if seconds < float("inf") else 0.0
-
-
 def explain(error: BaseException, *, port: int) -> tuple[str, str]:
     """Why an export failed and what to do, without any text that a peer or a URL put there."""
     root = _root(error)
     if isinstance(root, (HTTPException, ConnectionResetError, BrokenPipeError)):
         # RemoteDisconnected is both a reset and an HTTPException.
         is_garbage = isinstance(root, HTTPException) and not isinstance(root, RemoteDisconnected)
-        reason = "the answer is not HTTP" if is_garbage else "closed without an answer"
-        if port == _GRPC_PORT:
-            return reason, f"{_GRPC_PORT} is the gRPC port: use the HTTP port, 4318"
-        return reason, f"check that {names.ENV_OTLP_ENDPOINT} names an OTLP/HTTP receiver"
-    if isinstance(root, SSLError):
+        reason = NOT_HTTP if is_garbage else CLOSED
+    elif isinstance(root, SSLError):
         return _text(root), f"check {names.ENV_OTLP_CERTIFICATE} and the https:// address"
-    if isinstance(root, (TimeoutError, PoolTimeoutError)) or isinstance(error, requests.Timeout):
-        return "no answer in time", "look at the collector and the way to it"
-    if isinstance(root, gaierror):
-        return "the name cannot be resolved", f"check {names.ENV_OTLP_ENDPOINT}"
-    return _text(root), f"check {names.ENV_OTLP_ENDPOINT} and that a collector listens there"
+    elif isinstance(root, (TimeoutError, PoolTimeoutError)) or isinstance(error, requests.Timeout):
+        reason = SLOW
+    else:
+        reason = UNKNOWN_NAME if isinstance(root, gaierror) else _text(root)
+    return reason, hint_for(reason, port)
 
 
 def _root(error: BaseException) -> BaseException:

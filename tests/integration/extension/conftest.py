@@ -39,14 +39,23 @@ def extension(
 
 
 @pytest.fixture
+def sender_variables() -> dict[str, str]:
+    """Variables that choose the sender; ours, unless a module says otherwise."""
+    return {}
+
+
+@pytest.fixture
 def start(
-    platform: FakePlatform, collector: FakeCollector, tmp_path: Path
+    platform: FakePlatform,
+    collector: FakeCollector,
+    tmp_path: Path,
+    sender_variables: dict[str, str],
 ) -> Iterator[Callable[..., Function]]:
     """Starts a function with our runtime, once, with more variables or another endpoint."""
     processes: list[ExtensionProcess] = []
 
     def begin(**variables: str) -> Function:
-        environ = {ENDPOINT: collector.endpoint, **variables}
+        environ = {ENDPOINT: collector.endpoint, **sender_variables, **variables}
         processes.append(ExtensionProcess(platform, tmp_path, environ))
         return Function(platform, processes[0])
 

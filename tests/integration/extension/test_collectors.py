@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from extension_fakes import Sender
-from fake_collector import ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
+from fake_collector import BY_REQUESTS, ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
 from lambdascope.wire import names
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ PREFIX = "OTEL_EXPORTER_OTLP_"
 DEAD = "http://127.0.0.1:1"
 # What a busy machine may add to a time that a test looks at.
 SLACK_S = 0.2
+
+
+@pytest.fixture(params=[{}, BY_REQUESTS], ids=["plain", "requests"])
+def sender_variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Both senders have to stand everything here."""
+    return dict(request.param)
 
 
 def test_burst(start: Start, collector: FakeCollector) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from extension_fakes import ExtensionProcess, FakePlatform, Function
-from fake_collector import ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
+from fake_collector import BY_REQUESTS, ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
 from lambdascope.wire import names
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     Start = Callable[..., Function]
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
+
+
+@pytest.fixture(params=[{}, BY_REQUESTS], ids=["plain", "requests"])
+def sender_variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Where both senders can go, both do the same."""
+    return dict(request.param)
 
 
 def test_what_the_collector_gets(start: Start, collector: FakeCollector) -> None:
@@ -49,7 +55,13 @@ def test_what_the_collector_gets(start: Start, collector: FakeCollector) -> None
 
 def test_proxy(start: Start, collector: FakeCollector) -> None:
     """HTTP_PROXY is honoured; the proxy's connections can be cut like any other."""
-    function = start(**{"HTTP_PROXY": collector.endpoint, ENDPOINT: "http://collector.invalid"})
+    function = start(
+        **{
+            "HTTP_PROXY": collector.endpoint,
+            "no_proxy": "",
+            ENDPOINT: "http://collector.invalid",
+        }
+    )
     function.invoke("a")
     assert "http://collector.invalid/v1/traces" == collector.requests[0].path
     collector.plan(Answer(hold=threading.Event()))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform
-from fake_collector import ENDPOINT, FakeCollector, traces
+from fake_collector import BY_REQUESTS, ENDPOINT, FakeCollector, traces
 from lambdascope.wire import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 ROOT = EXECUTABLE.parents[2]
@@ -46,10 +47,14 @@ def damaged(tmp_path: Path) -> Damaged:
 
 
 def started(
-    damaged: Damaged, platform: FakePlatform, collector: FakeCollector, folder: Path
+    damaged: Damaged,
+    platform: FakePlatform,
+    collector: FakeCollector,
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
 ) -> ExtensionProcess:
     """The extension from the damaged layer."""
-    variables = {ENDPOINT: collector.endpoint}
+    variables = {ENDPOINT: collector.endpoint, **(variables or {})}
     return ExtensionProcess(platform, folder, variables, executable=damaged.executable)
 
 
@@ -130,7 +135,7 @@ def test_requests_that_cannot_be_loaded(
     package = damaged.packages / "requests"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError('no requests here')\n")
-    with started(damaged, platform, collector, tmp_path) as extension:
+    with started(damaged, platform, collector, tmp_path, BY_REQUESTS) as extension:
         platform.wait_next(1)
         sender = extension.runtime()
         for number in range(1, 4):
@@ -145,19 +150,26 @@ def test_requests_that_cannot_be_loaded(
         assert "3 spans accepted, 0 exported, 3 dropped (no_sender 3), 0 held" in summary
 
 
+@pytest.mark.parametrize("module", ["sender", "plain_sender"])
 def test_fault_of_the_sender(
-    damaged: Damaged, platform: FakePlatform, collector: FakeCollector, tmp_path: Path
+    damaged: Damaged,
+    platform: FakePlatform,
+    collector: FakeCollector,
+    tmp_path: Path,
+    module: str,
 ) -> None:
     """A fault while sending costs that batch, counted, and the next one goes out."""
+    name = "Sender" if module == "sender" else "PlainSender"
     damaged.append(
-        "sender",
-        "real = Sender.send\n"
+        module,
+        f"real = {name}.send\n"
         "def send(self, job):\n"
-        "    Sender.send = real\n"
+        f"    {name}.send = real\n"
         "    raise RuntimeError('damage')\n"
-        "Sender.send = send",
+        f"{name}.send = send",
     )
-    with started(damaged, platform, collector, tmp_path) as extension:
+    variables = BY_REQUESTS if module == "sender" else None
+    with started(damaged, platform, collector, tmp_path, variables) as extension:
         platform.wait_next(1)
         sender = extension.runtime()
         for number in (1, 2):

@@ -16,11 +16,11 @@ import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
-from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, Result
+from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, Result, retry_after
 from lambdascope_extension.buffer import Batch, Message
 from lambdascope_extension.export_config import Destination
 from lambdascope_extension.exporter import BROKEN, BUSY, COLD, READY, WARMING, Exporter, Job
-from lambdascope_extension.sender import explain, retry_after
+from lambdascope_extension.sender import explain
 from lambdascope_extension.site_packages import site_packages
 
 

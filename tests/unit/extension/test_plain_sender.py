@@ -1,0 +1,185 @@
+"""The sender for plain http: when it is enough, what it sends, and how it is cut."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fake_collector import Answer, FakeCollector, traces
+from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
+from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result
+from lambdascope_extension.buffer import Batch, Message
+from lambdascope_extension.export_config import Destination, read_export_config
+from lambdascope_extension.exporter import Job
+from lambdascope_extension.plain_sender import PlainSender, is_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def collector() -> Iterator[FakeCollector]:
+    """A collector."""
+    with FakeCollector() as made:
+        yield made
+
+
+@pytest.fixture
+def sender() -> Iterator[PlainSender]:
+    """A sender without connections."""
+    made = PlainSender()
+    yield made
+    made.close()
+
+
+def destination(endpoint: str) -> Destination:
+    """Where traces go."""
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    return read_export_config(environ, own_port=0).destinations["traces"]
+
+
+def job(endpoint: str, *, timeout_s: float = 10.0, new: bool = False) -> Job:
+    """An export of one span."""
+    body = traces("a")
+    message = Message(signal="traces", kind=CONTENT_TYPE_PROTOBUF, body=body, items=1, received=1.0)
+    return Job(
+        Batch([message]),
+        destination(endpoint),
+        timeout_s=timeout_s,
+        started=0.0,
+        wants_new_connection=new,
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "plain"),
+    [
+        ("http://collector:4318", {}, True),
+        ("http://127.0.0.1:4318", {"https_proxy": "http://p:1"}, True),
+        ("http://[::1]:4318", {"http_proxy": ""}, True),
+        ("https://collector", {}, False),
+        ("http://collector", {"http_proxy": "http://p:1"}, False),
+        ("http://collector", {"ALL_PROXY": "http://p:1", "NO_PROXY": "*"}, False),
+        ("http://collector/ä", {}, False),
+        ("http://collector/a b", {}, False),
+    ],
+)
+def test_when_it_is_enough(endpoint: str, environ: dict[str, str], plain: bool) -> None:
+    """Plain http without a proxy, to a URL that can be sent as it is, needs no `requests`."""
+    assert plain == is_plain([destination(endpoint)], environ)
+
+
+def test_one_that_is_not_plain_is_enough_to_load_requests() -> None:
+    """One sender sends all signals, so that all destinations have to be plain."""
+    assert not is_plain([destination("http://c"), destination("https://c")], {})
+
+
+def test_connection_is_kept(collector: FakeCollector, sender: PlainSender) -> None:
+    """Several exports go over one connection, and a new one is made where it is wanted."""
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(30):
+        assert EXPORTED == sender.send(job(collector.endpoint, new=number % 10 == 9)).outcome
+    # A socket and its second handle; the collector's own side of it lives in this process, too.
+    assert len(os.listdir("/proc/self/fd")) <= before + 4
+    assert 30 == len({one.batch_id for one in collector.requests})
+
+
+def test_dead_connection_is_replaced(collector: FakeCollector, sender: PlainSender) -> None:
+    """A connection that the collector has closed costs nothing: the batch goes over another."""
+    collector.plan(Answer(close=True), Answer(close=True))
+    assert [EXPORTED] * 3 == [sender.send(job(collector.endpoint)).outcome for _ in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, EXPORTED), (202, EXPORTED), (503, RETRY), (500, REFUSED)]
+)
+def test_statuses(collector: FakeCollector, sender: PlainSender, status: int, outcome: str) -> None:
+    """Statuses mean what they mean with `requests`, and Retry-After is read."""
+    collector.plan(Answer(status, headers=(("Retry-After", "3"),)))
+    result = sender.send(job(collector.endpoint))
+    assert (outcome, 0.0 if outcome == EXPORTED else 3.0) == (result.outcome, result.retry_after)
+
+
+def test_slow_collector(collector: FakeCollector, sender: PlainSender) -> None:
+    """An export ends with its time."""
+    collector.plan(Answer(hold=threading.Event()))
+    result = sender.send(job(collector.endpoint, timeout_s=0.1))
+    assert (RETRY, "no answer in time") == (result.outcome, result.reason)
+
+
+def cut_soon(sender: PlainSender, one: Job, ready: threading.Event) -> Result:
+    """Send in this thread, and cut from another as soon as it is ready."""
+
+    def cut() -> None:
+        assert ready.wait(10)
+        one.is_cut = True
+        sender.cut()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    result = sender.send(one)
+    thread.join()
+    return result
+
+
+def test_cut_while_waiting_for_an_answer(collector: FakeCollector, sender: PlainSender) -> None:
+    """A cut ends the wait at once, also on the older one of two kept connections."""
+    with FakeCollector() as other:
+        sender.send(job(collector.endpoint))
+        sender.send(job(other.endpoint))
+        collector.plan(Answer(hold=threading.Event()))
+        arrived = threading.Event()
+        watcher = threading.Thread(target=lambda: (collector.wait_requests(2), arrived.set()))
+        watcher.start()
+        began = time.monotonic()
+        assert CUT == cut_soon(sender, job(collector.endpoint, timeout_s=60), arrived).outcome
+        watcher.join()
+        assert time.monotonic() - began < 10
+        assert EXPORTED == sender.send(job(other.endpoint)).outcome
+        assert EXPORTED == sender.send(job(collector.endpoint)).outcome
+
+
+def test_cut_while_connecting(sender: PlainSender) -> None:
+    """A cut ends a connection that is being made to where nobody accepts."""
+    full = socket.socket()
+    full.bind(("127.0.0.1", 0))
+    full.listen(0)
+    address = full.getsockname()
+    waiting = []
+    for _ in range(4):  # the kernel's queue of connections that nobody accepts
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(address)
+        waiting.append(one)
+    ready = threading.Event()
+    ready.set()
+    result = cut_soon(sender, job(f"http://127.0.0.1:{address[1]}"), ready)
+    assert result.outcome == CUT
+    for one in (*waiting, full):
+        one.close()
+
+
+def test_cut_before_it_begins(collector: FakeCollector, sender: PlainSender) -> None:
+    """A job that was cut before the sender saw it is not sent."""
+    one = job(collector.endpoint)
+    one.is_cut = True
+    assert CUT == sender.send(one).outcome
+    assert [] == collector.requests
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "reason"),
+    [
+        ("http://127.0.0.1:1", "connection refused"),
+        ("http://collector.invalid:1", "the name cannot be resolved"),
+    ],
+)
+def test_no_connection(sender: PlainSender, endpoint: str, reason: str) -> None:
+    """Why there is no connection is said in plain words."""
+    result = sender.send(job(endpoint))
+    assert (RETRY, reason) == (result.outcome, result.reason)
