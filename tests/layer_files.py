@@ -4,7 +4,7 @@ DIR`.
 A layer is read-only and every import of it is a part of a cold start, so it has compiled files
 only, in the place of the sources, without docstrings and without the columns of tracebacks (which
 is what the option of the interpreter does; they are a quarter of the size). It has no emulator, no
-command line and nothing that serves those two alone.
+command line, nothing for tests, and nothing that serves those alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from pathlib import Path
 import lambdascope
 import lambdascope_extension
 
-LEFT_OUT = ("emulator", "cli", "listener.py", "exchange.py", "states.py")
+LEFT_OUT = (
+    "emulator",
+    "cli",
+    "testing",
+    "pytest_plugin.py",
+    "listener.py",
+    "exchange.py",
+    "states.py",
+)
 
 
 def build(folder: Path) -> int:

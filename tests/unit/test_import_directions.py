@@ -31,6 +31,8 @@ ALLOWED = {
     },
     "lambdascope.asgi": {"lambdascope.runtime"},
     "lambdascope.messages": {"lambdascope", "lambdascope.otlp", "lambdascope.runtime"},
+    "lambdascope.pytest_plugin": {"lambdascope.runtime", "lambdascope.testing"},
+    "lambdascope.testing": {"lambdascope.clock", "lambdascope.runtime", "lambdascope.wire"},
     "lambdascope.__main__": {"lambdascope", "lambdascope.runtime"},
     # It speaks to the runtime through a socket, never by import.
     "lambdascope.emulator": {

@@ -146,7 +146,9 @@ def test_forbidden_modules(python: Path, tmp_path: Path) -> None:
 
     assert [] == _among(loaded, NEVER)
     assert [] == _among(ours, NOT_BY_US)
-    assert {*OURS, *BESIDE_AN_EXTENSION} == {name for name in loaded if name.startswith("lambdascope")}
+    assert {*OURS, *BESIDE_AN_EXTENSION} == {
+        name for name in loaded if name.startswith("lambdascope")
+    }
 
 
 def _among(modules: set[str], forbidden: list[str]) -> list[str]:

@@ -6,7 +6,6 @@ encode by themselves. Source: OpenTelemetry specification, "OpenTelemetry Protoc
 
 from __future__ import annotations
 
-from lambdascope.runtime.otel import from_otlp
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
@@ -38,6 +37,8 @@ class Exporters:
         exporter = self._made[signal]
         if exporter is None:
             return False
+        from lambdascope.runtime.otel import from_otlp
+
         # The results of all three signals are enumerations with this name.
         return bool(exporter.export(from_otlp.READERS[signal](body)).name == "SUCCESS")
 
