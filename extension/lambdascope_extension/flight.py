@@ -96,11 +96,14 @@ class Flight:
                 return moment
         return until
 
-    def waits(self, now: float, *, wall_ns: int) -> bool:
-        """Whether to wait for more; once there is nothing to wait for, what was open is told."""
+    def waits(self, now: float, *, wall_ns: int, has_runtime: bool) -> bool:
+        """Whether to wait for more; once there is nothing to wait for, what was open is told.
+
+        `has_runtime`: one is still connected.
+        """
         if self._is_told:
             return False
-        if now < self._late_until and self._ends.runtime_was_present and not self._gone_ns:
+        if now < self._late_until and has_runtime:
             return True  # it has been asked to end, and may still say how things are
         if now < self._word_until and self._reason.lower() != SHUTDOWN_TIMEOUT:
             ids = [fields[1].encode() for _, fields in self._open_heads()]

@@ -303,14 +303,14 @@ class Lifecycle:
         if time() - self._asked_at > _LONG_WAIT_S:
             self._flusher.after_thaw()
         self._flight.shut_down(event.reason, now, self._until)
-        self._flight.waits(now, wall_ns=time_ns())
+        self._waits_for_runtime(now)
         # After a reset the next processes go on with what is left; otherwise there are none.
         is_reset = event.reason in (SHUTDOWN_TIMEOUT, SHUTDOWN_FAILURE)
         self._flusher.last_attempts = 1 if is_reset else _LAST_ATTEMPTS
         self._flusher.begin(now, self._until, everything=True)
 
     def _while_shutting_down(self, now: float) -> None:
-        is_waiting = self._flight.waits(now, wall_ns=time_ns())
+        is_waiting = self._waits_for_runtime(now)
         if now < self._until:
             is_sending = self._flusher.resume(now)
             if is_sending or is_waiting or (now < self._late_until and self._may_come_more()):
@@ -321,6 +321,10 @@ class Lifecycle:
             self._reactor.run_once(_CUT_S)
             self._flusher.take_back()
         self.phase = OVER
+
+    def _waits_for_runtime(self, now: float) -> bool:
+        has_runtime = any(server.has_runtime for server in self._servers)
+        return self._flight.waits(now, wall_ns=time_ns(), has_runtime=has_runtime)
 
     def _may_come_more(self) -> bool:
         """Whether a runtime may still flush: ours until it closes, others have not said who they

@@ -64,6 +64,11 @@ class HttpServer:
         """How many clients are connected."""
         return len(self._connections)
 
+    @property
+    def has_runtime(self) -> bool:
+        """Whether a runtime of ours is connected."""
+        return any(one.is_runtime for one in self._connections.values())
+
     def next_deadline(self) -> float | None:
         """When (monotonic) `sweep` has something to do; None when nothing is unfinished."""
         if not self._timed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,3 +228,66 @@ def test_environment_that_is_ended_in_a_handler(tmp_path: Path, recorder: OtlpRe
     codes = [span["status"].get("code", 0) for span in spans]
     assert [names.STATUS_ERROR, 0] * 2 == codes
     assert 4 == len({span["traceId"] for span in spans})
+
+
+SEVERAL = {"init_type": names_of.INIT_MANAGED_INSTANCES, "max_concurrency": 3, "memory_mb": 2048}
+
+
+def test_several_at_a_time(tmp_path: Path, recorder: OtlpRecorder) -> None:
+    """Of several that run in one process each has its span, and those that it took along too."""
+    source = """
+import os, threading
+together = threading.Barrier(3)
+def handler(event, context):
+    if event == "warm":
+        return event
+    together.wait(20)
+    if event == 1:
+        os._exit(9)
+    threading.Event().wait(20)
+"""
+    with running(tmp_path, source, endpoint=recorder.endpoint, **SEVERAL) as function:
+        warm = [function.invoke(b'"warm"') for _ in range(4)]
+        with ThreadPoolExecutor(3) as pool:
+            dead = list(pool.map(function.invoke, [b"1", b"2", b"3"]))
+        function.shutdown()
+    spans = named(recorder.wait_for_spans(0), "shop")
+
+    errors = {
+        span["attributes"]["faas.invocation_id"]: span["attributes"].get("error.type", "")
+        for span in spans
+    }
+    assert 7 == len(spans)
+    assert [""] * 4 == [errors[record.request_id] for record in warm]
+    assert [EXIT] * 3 == [errors[record.request_id] for record in dead]
+
+
+def test_one_process_of_several(tmp_path: Path, recorder: OtlpRecorder) -> None:
+    """Where each invocation has a process, the one that died has an error and the others have none.
+
+    The environment lives on; it is told at its end.
+    """
+    source = """
+import os
+def handler(event, context):
+    if event == "die":
+        os._exit(9)
+    return event
+"""
+    settings = {**SEVERAL, "variables": {"LAMBDASCOPE_CONCURRENCY": "processes"}}
+    with running(
+        tmp_path, source, endpoint=recorder.endpoint, timeout_ms=2000, **settings
+    ) as function:
+        before = [function.invoke(b"1") for _ in range(3)]
+        died = function.invoke(b'"die"')
+        after = [function.invoke(b"2") for _ in range(6)]
+        function.shutdown()
+    spans = named(recorder.wait_for_spans(0), "shop")
+
+    errors = {
+        span["attributes"]["faas.invocation_id"]: span["attributes"].get("error.type", "")
+        for span in spans
+    }
+    assert 10 == len(spans)
+    assert [""] * 9 == [errors[record.request_id] for record in before + after]
+    assert errors[died.request_id]

@@ -72,7 +72,7 @@ class Environment:
         """The runtime is gone, then SHUTDOWN comes; what the buffer has then."""
         self.flight.on_runtime_gone(5_000_000_000_000_000_000)
         self.flight.shut_down(reason, NOW, NOW + 2)
-        assert not self.flight.waits(NOW + (0 if word else WORD_S), wall_ns=1)
+        assert not self.flight.waits(NOW + (0 if word else WORD_S), wall_ns=1, has_runtime=False)
         return self.exported()
 
     def exported(self) -> list[ResourceSpans]:
@@ -202,9 +202,9 @@ def test_killed_by_the_platform(environment: Environment) -> None:
     """A runtime that was still there at SHUTDOWN, and had no time to say anything, was ended."""
     environment.begin()
     environment.flight.shut_down("spindown", NOW, NOW + 2)
-    assert environment.flight.waits(NOW, wall_ns=1)
+    assert environment.flight.waits(NOW, wall_ns=1, has_runtime=True)
     environment.flight.on_runtime_gone(5_000_000_000_000_000_000)
-    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1)
+    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1, has_runtime=False)
 
     (span,) = spans_of(environment.exported())
     assert "terminated" == attributes(span)["error.type"]
@@ -296,11 +296,11 @@ def test_waits_for_a_runtime_that_is_there(environment: Environment) -> None:
     environment.begin()
     environment.flight.shut_down("timeout", NOW, NOW + 2)
 
-    assert environment.flight.waits(NOW, wall_ns=1)
+    assert environment.flight.waits(NOW, wall_ns=1, has_runtime=True)
     assert NOW + LATE_S == environment.flight.wake_at(NOW, NOW + 2)
     environment.ends.on_done("r", 1, NOW)
     environment.flight.on_runtime_gone(1)
-    assert not environment.flight.waits(NOW + 0.01, wall_ns=1)
+    assert not environment.flight.waits(NOW + 0.01, wall_ns=1, has_runtime=False)
     assert [] == environment.exported()
 
 
@@ -311,9 +311,9 @@ def test_waits_for_the_word(environment: Environment) -> None:
     environment.flight.on_runtime_gone(1)
     environment.flight.shut_down("failure", NOW, NOW + 2)
 
-    assert environment.flight.waits(NOW, wall_ns=1)
+    assert environment.flight.waits(NOW, wall_ns=1, has_runtime=False)
     environment.flight.on_records(records(done("error", "Runtime.ExitError")))
-    assert not environment.flight.waits(NOW + 0.01, wall_ns=1)
+    assert not environment.flight.waits(NOW + 0.01, wall_ns=1, has_runtime=False)
     assert 1 == len(environment.exported())
 
 
@@ -359,7 +359,7 @@ def test_damage(
     environment.flight.on_runtime_gone(5_000_000_000_000_000_000)
     environment.flight.shut_down("failure", NOW, NOW + 2)
 
-    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1)
+    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1, has_runtime=False)
     batch = environment.buffer.take()
     assert batch is None or batch.items == count_spans(batch.body)
     os.close(environment.file.fd)
@@ -397,4 +397,4 @@ def test_no_file(tmp_path: Path) -> None:
     flight.ask()
     flight.shut_down("failure", NOW, NOW + 2)
 
-    assert not flight.waits(NOW, wall_ns=1)
+    assert not flight.waits(NOW, wall_ns=1, has_runtime=False)
