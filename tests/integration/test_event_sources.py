@@ -33,6 +33,15 @@ REFUSES = """
         event["requestContext"].clear()
         return {"statusCode": 503}
 """
+PASSES_ON = """
+    import json
+    from opentelemetry import baggage, propagate
+
+    def handler(event, context):
+        carrier = {}
+        propagate.inject(carrier)
+        return {"statusCode": 200, "body": json.dumps([carrier, dict(baggage.get_all())])}
+"""
 STREAMS = """
     import lambdascope
 
@@ -91,3 +100,23 @@ def test_a_streamed_answer(collector: Collector, tmp_path: Path) -> None:
 
     invoke = one(collector.wait_for_spans(3), "shop")
     assert 502 == invoke["attributes"]["http.response.status_code"]
+
+
+def test_what_the_caller_sent_is_passed_on(collector: Collector, tmp_path: Path) -> None:
+    """Outbound calls carry the trace, its state and the baggage that came with the request."""
+    event = sample("url")
+    event["headers"] |= {"traceparent": TRACEPARENT, "tracestate": "a=1", "baggage": "k=v,l=w"}
+    with running(tmp_path, PASSES_ON, endpoint=collector.http_endpoint) as function:
+        record = function.invoke(json.dumps(event).encode())
+        second = function.invoke(b"{}")
+        function.shutdown()
+    carrier, found = json.loads(json.loads(record.answer)["body"])
+    invoke = next(
+        span for span in collector.wait_for_spans(5) if span.get("parentSpanId") == SPAN_ID.hex()
+    )
+
+    assert {"k": "v", "l": "w"} == found
+    assert f"00-{TRACE_ID.hex()}-{invoke['spanId']}-01" == carrier["traceparent"]
+    assert ("a=1", "k=v,l=w") == (carrier["tracestate"], carrier["baggage"])
+    later, found = json.loads(json.loads(second.answer)["body"])
+    assert ({"traceparent"}, {}) == (set(later), found)

@@ -52,7 +52,12 @@ class Bridge:
         span = times.span
         if span is None:
             span = times.span = InvokeSpan(times, self.sdk, self._clock().offset_ns)
-        span.token = context_api.attach(trace.set_span_in_context(span))
+        context = trace.set_span_in_context(span)
+        if times.trace is not None and times.trace.baggage:
+            from opentelemetry.baggage.propagation import W3CBaggagePropagator
+
+            context = W3CBaggagePropagator().extract({"baggage": times.trace.baggage}, context)
+        span.token = context_api.attach(context)
 
     def leave(self, times: InvokeTimes) -> None:
         """It is the current one no longer."""

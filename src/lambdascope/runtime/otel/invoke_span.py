@@ -58,7 +58,7 @@ class InvokeSpan(trace.Span):
                 int.from_bytes(place.span_id, "big"),
                 is_remote=False,
                 trace_flags=_SAMPLED,
-                trace_state=TraceState(),
+                trace_state=TraceState.from_header([place.trace_state]),
             )
         return context
 
