@@ -61,6 +61,10 @@ RAISES = """
         except KeyError as error:
             raise LookupError("no order 17") from error
 """
+PRINTS = """
+    def handler(event, context):
+        print("order 17")
+"""
 HANGS = """
     import signal
 
@@ -337,3 +341,45 @@ def test_a_stock_sdk_is_forwarded(collector: Collector, tmp_path: Path) -> None:
     assert {"order": 17} == pack["attributes"]
     for item in (metric, record, pack):
         assert "stock" == item["resource_attributes"]["service.name"]
+
+
+def test_the_platforms_records_arrive(collector: Collector, tmp_path: Path) -> None:
+    """Metrics, lines and spans that the extension makes of the platform's records are decoded by
+    the collector as what they are."""
+    with running(
+        tmp_path,
+        PRINTS,
+        endpoint=collector.http_endpoint,
+        variables={"LAMBDASCOPE_LOGS": "otlp", "LAMBDASCOPE_HOLD_BUDGET_MS": PATIENT_MS},
+    ) as function:
+        record = function.invoke()
+        function.shutdown()
+
+    spans = collector.wait_for_spans(5)
+    invoke, report = one(spans, "shop"), one(spans, names.SPAN_PLATFORM_REPORT)
+    assert (invoke["traceId"], invoke["spanId"]) == (report["traceId"], report["parentSpanId"])
+    assert record.request_id == report["attributes"]["faas.invocation_id"]
+    metrics = {metric["name"]: metric for metric in collector.wait_for_metrics(8)}
+    (invocations,) = metrics[names.FAAS_INVOCATIONS]["sum"]["dataPoints"]
+    assert ("1", {"faas.trigger": "other"}) == (
+        str(invocations["asInt"]),
+        invocations["attributes"],
+    )
+    assert (
+        names.TEMPORALITY_DELTA == metrics[names.FAAS_INVOCATIONS]["sum"]["aggregationTemporality"]
+    )
+    histogram = metrics[names.FAAS_INVOKE_DURATION]
+    assert "s" == histogram["unit"]
+    (durations,) = histogram["histogram"]["dataPoints"]
+    assert list(names.LONG_DURATION_BOUNDS) == durations["explicitBounds"]
+    assert "1" == str(durations["count"])
+    (line,) = collector.wait_for_log_records(1)
+    assert ("order 17", invoke["traceId"], invoke["spanId"]) == (
+        line["body"],
+        line["traceId"],
+        line["spanId"],
+    )
+    assert (
+        invoke["resource_attributes"]["faas.instance"]
+        == line["resource_attributes"]["faas.instance"]
+    )
