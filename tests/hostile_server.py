@@ -32,7 +32,7 @@ class HostileServer:
         self.handed: dict[str, Answer] = {}
         self.posts: Counter[str] = Counter()
         self.init_errors = 0
-        self.log: list[str] = []
+        self.log: list[tuple[str, Answer | None]] = []
         self.idle = threading.Event()
         self._asked_in_vain = False
         self._lock = threading.Lock()
@@ -101,7 +101,7 @@ class HostileServer:
             given = self._next() if head.method == "GET" else self._post(head.target)
             if self._asked_in_vain and self.unanswered() == set():
                 self.idle.set()
-            self.log.append(f"{head.method} {head.target}: {given}")
+            self.log.append((f"{head.method} {head.target}", given))
             return given
 
     def unanswered(self) -> set[str]:

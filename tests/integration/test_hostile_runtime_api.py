@@ -80,13 +80,13 @@ class Platform:
         context.get_remaining_time_in_millis()
         context.timeout(5.0)
 
-    def check(self) -> None:
-        """The rules about events."""
+    def check(self, *, missed: bool) -> None:
+        """The rules about events; `missed` that each that came whole has an outcome."""
         told = self.log
         assert [] == [name for name, count in self.runs.items() if count > 1], told
         assert set(self.runs) <= set(self.handed), told
         sure = {name for name, given in self.handed.items() if given.event == SURE}
-        assert set() == sure - set(self.posts), told
+        assert not missed or set() == sure - set(self.posts), told
         assert [] == [name for name in self.posts if name not in self.handed], told
 
 
@@ -132,6 +132,8 @@ def session(seed: int, handler: str, monkeypatch: pytest.MonkeyPatch) -> str:
     rng = random.Random(seed)
     platform = Platform(rng, events=8)
     network = HostileNetwork(rng, platform.answer)
+    # In some sessions connections are refused, and events lost with them: then none is missed.
+    network.refuse = 0.2 if seed % 10 == 9 else 0.0
     logs = Logs(json_format=False, level="", frame_fd=None)
     lines = Lines()
     logs.say = lines  # type: ignore[method-assign]
@@ -154,7 +156,7 @@ def session(seed: int, handler: str, monkeypatch: pytest.MonkeyPatch) -> str:
         if hung.begun:
             pytest.fail(f"it waits for ever: {platform.log}")
         how = "waiting"
-    platform.check()
+    platform.check(missed=network.refuse == 0)
     return how
 
 
@@ -170,8 +172,8 @@ def test_sessions(handler: str, first: int, monkeypatch: pytest.MonkeyPatch) -> 
 APP = """
 from lambdascope.runtime import api
 from lambdascope.transport import connection, upload
-# The bounds, made short.
-api._POST_TIMEOUT_S = connection._REST_S = upload._PATIENCE_S = 0.2
+# The bounds, made short, but longer than a busy machine needs.
+api._POST_TIMEOUT_S = connection._REST_S = upload._PATIENCE_S = 1.0
 
 def ran(context):
     print("ran", context.aws_request_id, flush=True)
@@ -225,7 +227,7 @@ def real_session(seed: int, handler: str, folder: Path, *, workers: int = 1) -> 
             process.process.terminate()
         status = process.wait()
         gone.join()
-    told = "\n".join((f"seed {seed}", *server.log, process.out, process.err))
+    told = "\n".join((f"seed {seed}", *map(str, server.log), process.out, process.err))
     assert _CLEAR.fullmatch(process.err), told
     assert not ended_itself or "lambdascope: " in process.err, told
     runs = Counter(_RAN.findall(process.out))
@@ -242,6 +244,24 @@ def test_real_sessions(seed: int, handler: str, tmp_path: Path) -> None:
     status, ended_itself = real_session(seed, handler, tmp_path)
 
     assert (1 if ended_itself else 0) == status
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_failed_init(seed: int, tmp_path: Path) -> None:
+    """Whatever a failed init is answered, the process ends with 1 and tells a refusal."""
+    (tmp_path / "app.py").write_text(APP)
+    with (
+        HostileServer(random.Random(seed), events=0, share=0.7) as server,
+        RuntimeProcess(server.address, tmp_path, "app.missing") as process,
+    ):
+        status = process.wait()
+
+    assert (1, 1) == (status, server.init_errors)
+    assert _CLEAR.fullmatch(process.err)
+    ((_, given),) = server.log
+    # Without a 202 in it, it cannot have been taken for an acceptance.
+    if b" 202 " not in b"".join(given.pieces):
+        assert "init/error" in process.err, given
 
 
 @pytest.mark.parametrize("handler", ["plain", "streaming", "asynchronous"])
