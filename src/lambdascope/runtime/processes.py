@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from mmap import mmap
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -125,7 +126,8 @@ def _supervise(config: RuntimeConfig) -> None:
 
     def end(exit_status: int) -> NoReturn:
         for child in workers:
-            os.kill(child, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
         sys.exit(exit_status)
 
     signal.signal(signal.SIGTERM, lambda _signum, _frame: end(0))
