@@ -1,8 +1,9 @@
 """Measures how long next was held after each invocation, and keeps the promise about it.
 
-The lifecycle tells it when an invocation begins, when it is over and when next is asked for. The
-flush policy learns from it how many holds the promise still allows and how short handlers are. The
-measure is a histogram, so that its size does not grow. All times are monotonic seconds.
+The lifecycle tells it when an invocation begins, when it is over, when it holds next for an export
+and when next is asked for. The flush policy learns from it how many holds the promise still allows
+and how short handlers are. The measure is a histogram, so that its size does not grow. All times
+are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class HoldMeter:
         "_begun_at",
         "_durations",
         "_ended_at",
+        "_is_for_export",
         "_promise_s",
         "allowance",
         "counts",
@@ -56,6 +58,7 @@ class HoldMeter:
         self._promise_s = promise_s
         self._begun_at = 0.0
         self._ended_at = 0.0
+        self._is_for_export = False
         self._durations: list[float] = []
 
     @property
@@ -72,12 +75,17 @@ class HoldMeter:
         """An invocation begins."""
         self._begun_at = now
         self._ended_at = 0.0
+        self._is_for_export = False
 
     def on_end(self, now: float) -> None:
         """It is known to be over; only the first call for an invocation counts."""
         if not self._ended_at:
             self._ended_at = now
             self._durations = [*self._durations[1 - _DURATIONS :], now - self._begun_at]
+
+    def on_hold(self) -> None:
+        """Next is held for an export; what else delays it cannot be helped by exporting less."""
+        self._is_for_export = True
 
     def on_next(self, now: float, *, is_busy: bool) -> None:
         """Next is asked for. `is_busy`: the promise is about this invocation."""
@@ -89,7 +97,7 @@ class HoldMeter:
         self.total_s += held_s
         self.longest_s = max(self.longest_s, held_s)
         if is_busy:
-            spent = 1.0 if held_s > self._promise_s else 0.0
+            spent = 1.0 if self._is_for_export and held_s > self._promise_s else 0.0
             self.allowance = min(_MOST_EARNED, max(_LEAST_EARNED, self.allowance + EARNED - spent))
 
     def quantile_s(self, share: float) -> float:

@@ -272,6 +272,7 @@ class Lifecycle:
 
     def _hold(self, until: float, *, is_last: bool) -> None:
         self.phase = HOLDING
+        self._flusher.meter.on_hold()
         self._until = until
         self._is_last_hold = is_last
 

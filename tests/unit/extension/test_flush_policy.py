@@ -363,6 +363,7 @@ def test_promise_is_kept_through_a_life(per_second: int, failing: float) -> None
             made.allowance, made.least_duration = meter.allowance, meter.least_duration
             if decide(moment, made, SETTINGS).action != policy.DEFER:
                 busy_until = now + latency
+                meter.on_hold()
                 pending, oldest, failed, last_flush = 0, 0.0, False, now
         now = max(now, busy_until)
         meter.on_next(now, is_busy=policy.is_busy(invocation, arrivals))

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lambdascope_extension.hold import BOUNDS_S, EARNED, HoldMeter
 
 
-def measured(*holds_s: float, is_busy: bool = True, promise_s: float = 0.002) -> HoldMeter:
+def measured(
+    *holds_s: float, is_busy: bool = True, promise_s: float = 0.002, for_export: bool = True
+) -> HoldMeter:
     """A meter that saw these holds, each after a handler of 10 ms."""
     meter = HoldMeter(promise_s)
     for number, hold_s in enumerate(holds_s):
@@ -17,6 +19,8 @@ def measured(*holds_s: float, is_busy: bool = True, promise_s: float = 0.002) ->
         meter.on_begin(begun)
         meter.on_end(begun + 0.01)
         meter.on_end(begun + 0.02)
+        if for_export:
+            meter.on_hold()
         meter.on_next(begun + 0.01 + hold_s, is_busy=is_busy)
     return meter
 
@@ -38,6 +42,12 @@ def test_short_holds_earn_a_long_one() -> None:
     assert meter.allowance == pytest.approx(1)
     assert 1.0 == measured(*[0.001] * 900).allowance
     assert -1.9 > measured(0.5, 0.5).allowance
+
+
+def test_only_exports_cost() -> None:
+    """What a busy machine adds is measured, and does not keep data from leaving."""
+    meter = measured(*[0.5] * 300, for_export=False)
+    assert (1.0, 0.5) == (meter.allowance, meter.quantile_s(0.5))
 
 
 def test_only_busy_invocations_count_for_the_promise() -> None:
