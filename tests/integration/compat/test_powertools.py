@@ -5,6 +5,7 @@ The two environments of this module are used by all tests in turn, as one functi
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,42 @@ def test_batch(pair: Pair) -> None:
     answer = pair.same("batch", _SQS)
 
     assert {"batchItemFailures": [{"itemIdentifier": "second"}]} == answer
+
+
+def test_async_batch(pair: Pair) -> None:
+    """The asynchronous processor, which brings its own event loop, answers the same."""
+    assert pair.same("batch", _SQS) == pair.same("async_batch", _SQS)
+
+
+def test_batches_of_streams(pair: Pair) -> None:
+    """Kinesis and DynamoDB batches name the sequence number of the record that failed."""
+    data = [base64.b64encode(json.dumps({"n": n}).encode()).decode() for n in (1, 2)]
+    kinesis = [
+        {"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": f"s{n}", "data": each}}
+        for n, each in enumerate(data, 1)
+    ]
+    dynamodb = [
+        {
+            "eventSource": "aws:dynamodb",
+            "dynamodb": {"SequenceNumber": f"s{n}", "Keys": {"n": {"N": str(n)}}},
+        }
+        for n in (1, 2)
+    ]
+
+    for records in (kinesis, dynamodb):
+        answer = pair.same("stream", {"Records": records})
+        assert {"batchItemFailures": [{"itemIdentifier": "s2"}]} == answer
+
+
+def test_event_handler_of_a_rest_api(pair: Pair) -> None:
+    """The resolver of REST APIs finds its route, and makes an answer of its own exceptions."""
+    event = {"httpMethod": "GET", "path": "/orders", "headers": {}, "requestContext": {}}
+
+    found = pair.same("http_rest", event | {"queryStringParameters": None})
+    refused = pair.same("http_rest", event | {"queryStringParameters": {"bad": "1"}})
+
+    assert ("/orders", 200) == (json.loads(found["body"])["path"], found["statusCode"])
+    assert (400, "no such page") == (refused["statusCode"], json.loads(refused["body"])["message"])
 
 
 def test_event_handler(pair: Pair) -> None:

@@ -5,11 +5,18 @@ import os
 
 import boto3
 from aws_lambda_powertools import Logger, Metrics, Tracer
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import (
+    APIGatewayHttpResolver,
+    APIGatewayRestResolver,
+    Response,
+)
+from aws_lambda_powertools.event_handler.exceptions import BadRequestError
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import (
+    AsyncBatchProcessor,
     BatchProcessor,
     EventType,
+    async_process_partial_response,
     process_partial_response,
 )
 from aws_lambda_powertools.utilities.idempotency import (
@@ -22,7 +29,12 @@ logger = Logger(service="orders")
 tracer = Tracer(service="orders")
 metrics = Metrics(namespace="shop", service="orders")
 app = APIGatewayHttpResolver()
+rest = APIGatewayRestResolver()
 processor = BatchProcessor(event_type=EventType.SQS)
+streams = {
+    "kinesis": BatchProcessor(event_type=EventType.KinesisDataStreams),
+    "dynamodb": BatchProcessor(event_type=EventType.DynamoDBStreams),
+}
 
 
 @logger.inject_lambda_context(log_event=True, correlation_id_path="id", clear_state=True)
@@ -66,6 +78,47 @@ def batch(event, context):
     return process_partial_response(
         event=event, record_handler=one_record, processor=processor, context=context
     )
+
+
+async def one_record_later(record):
+    return one_record(record)
+
+
+def async_batch(event, context):
+    return async_process_partial_response(
+        event=event,
+        record_handler=one_record_later,
+        processor=AsyncBatchProcessor(event_type=EventType.SQS),
+        context=context,
+    )
+
+
+def stream_record(record):
+    number = (
+        record.kinesis.data_as_json()["n"] if "kinesis" in record else record.dynamodb.keys["n"]
+    )
+    if number == 2:
+        raise ValueError("bad record")
+
+
+def stream(event, context):
+    return process_partial_response(
+        event=event,
+        record_handler=stream_record,
+        processor=streams[event["Records"][0]["eventSource"].removeprefix("aws:")],
+        context=context,
+    )
+
+
+@rest.get("/orders")
+def all_orders():
+    if rest.current_event.get_query_string_value("bad"):
+        raise BadRequestError("no such page")
+    return {"path": rest.current_event.path, "id": rest.lambda_context.aws_request_id}
+
+
+def http_rest(event, context):
+    return rest.resolve(event, context)
 
 
 @app.get("/orders/<order_id>")
