@@ -146,12 +146,11 @@ URL_SCHEME = "url.scheme"
 USER_AGENT_ORIGINAL = "user_agent.original"
 CLIENT_ADDRESS = "client.address"
 SERVER_ADDRESS = "server.address"
-NETWORK_PROTOCOL_NAME = "network.protocol.name"
 NETWORK_PROTOCOL_VERSION = "network.protocol.version"
 GRAPHQL_OPERATION_TYPE = "graphql.operation.type"
 
-# Semantic conventions 1.44, messaging/messaging-spans. The two values that are not in the registry
-# are for systems that it does not know.
+# Semantic conventions 1.44, messaging/messaging-spans. The registry has no value for Kinesis; that
+# one is ours.
 MESSAGING_SYSTEM = "messaging.system"
 MESSAGING_OPERATION_NAME = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE = "messaging.operation.type"

@@ -102,14 +102,14 @@ def _kafka(record: dict[str, object], wanted: frozenset[str], _config: Reads) ->
 
 
 def _from_bytes(values: object) -> str:
-    """A header of Kafka's: a list of bytes, which Lambda writes signed or not."""
+    """A header of Kafka's: a list of bytes, signed ones."""
     if type(values) is str:
         return values[:_MAX_TEXT]
     if type(values) is not list:
         return ""
     try:
-        return bytes(each & 0xFF for each in values[:1024]).decode("latin-1")
-    except TypeError:
+        return bytes(values[:1024]).decode("latin-1")
+    except (TypeError, ValueError):  # no bytes, or signed ones beyond ASCII: no context is
         return ""
 
 
