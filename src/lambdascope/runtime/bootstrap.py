@@ -80,6 +80,10 @@ def main(entered_ns: int, cpu_ns: int) -> NoReturn:
 
         leave_threads(status, runtime.grace_s)
     _forget_broken_streams()
+    if "lambdascope.runtime.concurrent" in sys.modules:
+        from lambdascope.runtime.leaving import leave_workers
+
+        leave_workers(status)
     sys.exit(status)
 
 

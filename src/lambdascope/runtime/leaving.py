@@ -29,6 +29,18 @@ def leave_threads(status: int, grace_s: float) -> None:
     ).start()
 
 
+def leave_workers(status: int) -> None:
+    """End a process whose worker threads are still there, each of them anywhere.
+
+    Python's own end would stop them where they are and then flush the streams, whose locks they may
+    hold: it aborts then. So what it does before is done here, and the rest is left out.
+    """
+    # Waits for the function's threads, which `leave_threads` limits.
+    threading._shutdown()  # type: ignore[attr-defined]  # what Python's end begins with
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
 def _wait(others: list[threading.Thread], status: int, grace_s: float) -> None:
     deadline = monotonic() + grace_s
     for thread in others:
