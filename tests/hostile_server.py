@@ -25,7 +25,7 @@ _PATIENCE_S = 20.0
 class HostileServer:
     """A context manager. `handed`, `posts` (by request id) and `init_errors` are what went by."""
 
-    def __init__(self, rng: random.Random, *, events: int, share: float) -> None:
+    def __init__(self, rng: random.Random, *, events: int, share: float, workers: int = 1) -> None:
         self.rng = rng
         self.share = share
         self.left = [f"r-{number}" for number in range(events)]
@@ -35,6 +35,8 @@ class HostileServer:
         self.log: list[tuple[str, Answer | None]] = []
         self.idle = threading.Event()
         self._asked_in_vain = False
+        # How many workers do not wait for an answer that never begins.
+        self._alive = workers
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._open: list[socket.socket] = []
@@ -99,7 +101,9 @@ class HostileServer:
     def _answer(self, head: Head) -> Answer | None:
         with self._lock:
             given = self._next() if head.method == "GET" else self._post(head.target)
-            if self._asked_in_vain and self.unanswered() == set():
+            if given is not None and head.method == "GET" and not given.pieces:
+                self._alive -= given.ending == OPEN
+            if (self._asked_in_vain or self._alive < 1) and self.unanswered() == set():
                 self.idle.set()
             self.log.append((f"{head.method} {head.target}", given))
             return given
