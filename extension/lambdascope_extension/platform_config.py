@@ -19,6 +19,8 @@ _METRICS = "metrics"
 DEFAULT_INTERVAL_S = 60.0
 _CUMULATIVE = "cumulative"
 _TEMPORALITIES = ("delta", "lowmemory", _CUMULATIVE)
+_EXPONENTIAL = "base2_exponential_bucket_histogram"
+_HISTOGRAMS = ("explicit_bucket_histogram", _EXPONENTIAL)
 # Types of the Telemetry API; "otlp" is the short form of the first.
 _LOG_TYPES = {"otlp": "function", "function": "function", "extension": "extension"}
 
@@ -26,13 +28,22 @@ _LOG_TYPES = {"otlp": "function", "function": "function", "extension": "extensio
 class PlatformConfig:
     """Values only. `log_types` are the types of lines to subscribe to, () for none."""
 
-    __slots__ = ("interval_s", "is_cumulative", "log_types", "metrics", "problems", "spans")
+    __slots__ = (
+        "interval_s",
+        "is_cumulative",
+        "is_exponential",
+        "log_types",
+        "metrics",
+        "problems",
+        "spans",
+    )
 
     def __init__(self) -> None:
         self.spans = False
         self.metrics = False
         self.log_types: tuple[str, ...] = ()
         self.is_cumulative = False
+        self.is_exponential = False
         self.interval_s = DEFAULT_INTERVAL_S
         self.problems: list[str] = []
 
@@ -66,12 +77,10 @@ def read_platform_config(
         config.problems.append(
             f"{names.ENV_LOGS} is set and logs have no destination: set {names.ENV_OTLP_ENDPOINT}"
         )
-    temporality = _lower(environ, names.ENV_OTLP_TEMPORALITY)
-    if temporality and temporality not in _TEMPORALITIES:
-        config.problems.append(
-            f"{names.ENV_OTLP_TEMPORALITY} {temporality[:40]!r} is not known: using delta"
-        )
+    temporality = _one_of(environ, names.ENV_OTLP_TEMPORALITY, _TEMPORALITIES, config.problems)
     config.is_cumulative = temporality == _CUMULATIVE
+    histograms = _one_of(environ, names.ENV_OTLP_HISTOGRAMS, _HISTOGRAMS, config.problems)
+    config.is_exponential = histograms == _EXPONENTIAL
     config.interval_s = _interval_s(environ, config.problems)
     return config
 
@@ -91,6 +100,17 @@ def _listed(
             f"{name} {unknown[0][:40]!r} is not known, left out: use {', '.join(known)} or none"
         )
     return words.intersection(known)
+
+
+def _one_of(
+    environ: Mapping[str, str], name: str, known: tuple[str, ...], problems: list[str]
+) -> str:
+    """The value, the first known one where it is not set or wrong."""
+    value = _lower(environ, name) or known[0]
+    if value not in known:
+        problems.append(f"{name} {value[:40]!r} is not known: using {known[0]}")
+        return known[0]
+    return value
 
 
 def _interval_s(environ: Mapping[str, str], problems: list[str]) -> float:

@@ -11,10 +11,12 @@ from _bisect import bisect_left
 
 from lambdascope.otlp import names as otel
 from lambdascope.otlp.metric_model import (
+    EXPONENTIAL_HISTOGRAM,
     GAUGE,
     HISTOGRAM,
     SUM,
     Exemplar,
+    ExponentialPoint,
     HistogramPoint,
     Metric,
     NumberPoint,
@@ -23,8 +25,13 @@ from lambdascope.otlp.names import TEMPORALITY_CUMULATIVE, TEMPORALITY_DELTA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
+    from lambdascope_extension.records.exponential import Exponential
+
+    _Histogram: TypeAlias = "_Bars | Exponential"
+    _Point: TypeAlias = NumberPoint | HistogramPoint | ExponentialPoint
     Attributes: TypeAlias = tuple[tuple[str, str | bool], ...]
 
 MAX_SERIES = 200
@@ -69,44 +76,57 @@ INSTRUMENTS: dict[str, tuple[int, str, str, tuple[float, ...]]] = {
 class _Bars:
     """A histogram of one series, with its greatest value as the exemplar."""
 
-    __slots__ = ("bounds", "count", "counts", "exemplar", "maximum", "minimum", "total")
+    __slots__ = ("_bounds", "_counts", "count", "exemplar", "maximum", "minimum", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self.count = 0
         self.total = self.minimum = self.maximum = 0.0
         self.exemplar: Exemplar | None = None
 
-    def record(self, value: float, ids: tuple[bytes, bytes] | None, time_ns: int) -> None:
-        self.minimum = min(self.minimum, value) if self.count else value
-        if not self.count or value > self.maximum:
-            self.maximum = value
-            if ids is not None:
-                self.exemplar = Exemplar(
-                    value=value, time_ns=time_ns, trace_id=ids[0], span_id=ids[1]
-                )
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.count += 1
-        self.total += value
+    def place(self, value: float) -> None:
+        """Count a value in its bucket."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+
+    def point(self, times_ns: tuple[int, int], attributes: dict[str, object]) -> HistogramPoint:
+        """What has been recorded."""
+        return HistogramPoint(
+            count=self.count,
+            total=self.total,
+            bucket_counts=tuple(self._counts),
+            bounds=self._bounds,
+            times_ns=times_ns,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            attributes=attributes,
+            exemplars=() if self.exemplar is None else (self.exemplar,),
+        )
 
 
 class Aggregates:
     """`add` counts, `record` fills a histogram, `level` sets a gauge; `collect` takes it out."""
 
-    __slots__ = ("_is_cumulative", "_series", "_start_ns")
+    __slots__ = ("_histogram", "_is_cumulative", "_series", "_start_ns")
 
-    def __init__(self, now_ns: int, *, is_cumulative: bool = False) -> None:
+    def __init__(
+        self, now_ns: int, *, is_cumulative: bool = False, is_exponential: bool = False
+    ) -> None:
         self._is_cumulative = is_cumulative
         self._start_ns = now_ns
-        self._series: dict[tuple[str, Attributes], float | _Bars] = {}
+        self._series: dict[tuple[str, Attributes], float | _Histogram] = {}
+        self._histogram: Callable[[str], _Histogram] = _bars_of
+        if is_exponential:
+            from lambdascope_extension.records.exponential import Exponential
+
+            self._histogram = lambda name: Exponential()
 
     def add(self, name: str, amount: float = 1, attributes: Attributes = ()) -> None:
         """Count `amount` more; nothing for 0."""
         if amount:
             key = self._key(name, attributes)
             known = self._series.get(key, 0)
-            if not isinstance(known, _Bars):
+            if isinstance(known, (int, float)):
                 self._series[key] = known + amount
 
     def level(self, name: str, value: float, attributes: Attributes = ()) -> None:
@@ -124,14 +144,24 @@ class Aggregates:
     ) -> None:
         """One more value of a histogram, measured in the span with these ids."""
         key = self._key(name, attributes)
-        bars = self._series.get(key)
-        if not isinstance(bars, _Bars):
-            bars = self._series[key] = _Bars(INSTRUMENTS[name][3])
-        bars.record(value, ids, time_ns)
+        known = self._series.get(key)
+        if known is None or isinstance(known, (int, float)):
+            known = self._series[key] = self._histogram(name)
+        known.minimum = min(known.minimum, value) if known.count else value
+        if not known.count or value > known.maximum:
+            known.maximum = value
+            if ids is not None:
+                trace_id, span_id = ids
+                known.exemplar = Exemplar(
+                    value=value, time_ns=time_ns, trace_id=trace_id, span_id=span_id
+                )
+        known.count += 1
+        known.total += value
+        known.place(value)
 
     def collect(self, now_ns: int) -> list[Metric]:
         """The metrics since the last call, or, when cumulative, since the first."""
-        points: dict[str, list[NumberPoint | HistogramPoint]] = {}
+        points: dict[str, list[_Point]] = {}
         for (name, attributes), value in self._series.items():
             times_ns = (self._start_ns, now_ns)
             point = _point(value, times_ns, dict(attributes), INSTRUMENTS[name][0])
@@ -149,31 +179,25 @@ class Aggregates:
         return key
 
 
+def _bars_of(name: str) -> _Bars:
+    return _Bars(INSTRUMENTS[name][3])
+
+
 def _point(
-    value: float | _Bars, times_ns: tuple[int, int], attributes: dict[str, object], kind: int
-) -> NumberPoint | HistogramPoint:
-    if not isinstance(value, _Bars):
-        if kind == GAUGE:
-            times_ns = (0, times_ns[1])
-        return NumberPoint(value=value, times_ns=times_ns, attributes=attributes)
-    return HistogramPoint(
-        count=value.count,
-        total=value.total,
-        bucket_counts=tuple(value.counts),
-        bounds=value.bounds,
-        times_ns=times_ns,
-        minimum=value.minimum,
-        maximum=value.maximum,
-        attributes=attributes,
-        exemplars=() if value.exemplar is None else (value.exemplar,),
-    )
+    value: float | _Histogram, times_ns: tuple[int, int], attributes: dict[str, object], kind: int
+) -> _Point:
+    if not isinstance(value, (int, float)):
+        return value.point(times_ns, attributes)
+    if kind == GAUGE:
+        times_ns = (0, times_ns[1])
+    return NumberPoint(value=value, times_ns=times_ns, attributes=attributes)
 
 
-def _metric(name: str, points: list[NumberPoint | HistogramPoint], temporality: int) -> Metric:
+def _metric(name: str, points: list[_Point], temporality: int) -> Metric:
     kind, unit, description, _ = INSTRUMENTS[name]
     return Metric(
         name=name,
-        kind=kind,
+        kind=EXPONENTIAL_HISTOGRAM if isinstance(points[0], ExponentialPoint) else kind,
         unit=unit,
         description=description,
         points=points,  # type: ignore[arg-type]  # one name, one kind of points

@@ -50,7 +50,9 @@ class Collector:
         self._interval_s = config.interval_s
         self._environ = environ
         self._say = say
-        self._counts = Aggregates(time_ns(), is_cumulative=config.is_cumulative)
+        self._counts = Aggregates(
+            time_ns(), is_cumulative=config.is_cumulative, is_exponential=config.is_exponential
+        )
         self._invocations = Invocations(joins, self._counts, with_spans=config.spans)
         self._lines = Lines(joins)
         self._self = SelfMetrics(buffer)

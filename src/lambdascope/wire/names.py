@@ -208,6 +208,7 @@ ENV_OTLP_LOGS_ENDPOINT = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
 ENV_OTLP_HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 ENV_OTLP_CERTIFICATE = "OTEL_EXPORTER_OTLP_CERTIFICATE"
 ENV_OTLP_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+ENV_OTLP_HISTOGRAMS = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 # OpenTelemetry specification, "Environment Variable Specification".
 ENV_METRICS_EXPORTER = "OTEL_METRICS_EXPORTER"
 ENV_METRIC_INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
@@ -225,11 +226,11 @@ HELLO_PATH = "/lambdascope/v1/hello"
 # Where the extension publishes its address: in a directory of the effective user alone. Both sides
 # check its owner and mode.
 DEFAULT_HANDOFF_FILE = "/tmp/.lambdascope-{euid}/handoff"  # noqa: S108 - see the line above
+# Appended to the handoff file's name: what the runtime notes for the case that it dies.
+FLIGHT_SUFFIX = ".flight"
 HANDOFF_HEADER_PREFIX = "lambdascope-"
 HANDOFF_TOKEN = "Lambdascope-Token"  # noqa: S105 - the name of a header, not a secret
 HANDOFF_REQUEST_ID = "Lambdascope-Request-Id"
-# Appended to the handoff file's name: what the runtime notes for the case that it dies.
-FLIGHT_SUFFIX = ".flight"
 HANDOFF_DONE = "Lambdascope-Done"
 # From the extension to the collector: the same for each attempt to deliver one batch.
 BATCH_ID = "Lambdascope-Batch-Id"

@@ -53,9 +53,12 @@ def test_standard_variables() -> None:
             names.ENV_METRICS_EXPORTER: "None",
             names.ENV_METRIC_INTERVAL: "5000",
             names.ENV_OTLP_TEMPORALITY: "cumulative",
+            names.ENV_OTLP_HISTOGRAMS: "base2_exponential_bucket_histogram",
         },
         ALL,
     )
+
+    assert config.is_exponential
 
     assert (False, 5.0, True) == (config.metrics, config.interval_s, config.is_cumulative)
 
@@ -67,6 +70,7 @@ def test_standard_variables() -> None:
         (names.ENV_LOGS, "cloudwatch"),
         (names.ENV_METRIC_INTERVAL, "soon"),
         (names.ENV_OTLP_TEMPORALITY, "sometimes"),
+        (names.ENV_OTLP_HISTOGRAMS, "pie"),
     ],
 )
 def test_wrong_values_are_said(name: str, value: str) -> None:

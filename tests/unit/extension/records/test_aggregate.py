@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 
 from lambdascope.otlp import metric_model as model
 from lambdascope.otlp import names
@@ -40,6 +46,44 @@ def test_histograms_are_those_of_the_sdk(values: list[float]) -> None:
     assert (theirs.count, theirs.min, theirs.max) == (point.count, point.minimum, point.maximum)
     assert theirs.sum == pytest.approx(point.total)
     assert theirs.explicit_bounds == point.bounds
+
+
+@patient
+@given(values=st.lists(st.floats(0, 1e12) | st.floats(1e-300, 1e-290), min_size=1, max_size=30))
+def test_exponential_histograms_are_those_of_the_sdk(values: list[float]) -> None:
+    """Scale, offset and counts are what OpenTelemetry's SDK makes of the same values."""
+    reader = InMemoryMetricReader()
+    view = View(instrument_name="x", aggregation=ExponentialBucketHistogramAggregation())
+    histogram = MeterProvider([reader], views=[view]).get_meter("m").create_histogram("x")
+    ours = Aggregates(0, is_exponential=True)
+    for value in values:
+        histogram.record(value)
+        ours.record(NAME, value)
+
+    data = reader.get_metrics_data()
+    (theirs,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    (metric,) = ours.collect(1)
+    (point,) = metric.points
+    assert isinstance(point, model.ExponentialPoint)
+    assert model.EXPONENTIAL_HISTOGRAM == metric.kind
+    assert (theirs.count, theirs.zero_count, theirs.min, theirs.max) == (
+        point.count,
+        point.zero_count,
+        point.minimum,
+        point.maximum,
+    )
+    if point.positive is None:
+        assert 0 == sum(theirs.positive.bucket_counts)
+        return
+    assert theirs.scale == point.scale
+    assert trimmed(theirs.positive) == trimmed(point.positive)
+
+
+def trimmed(buckets: Any) -> tuple[int, list[int]]:
+    """Offset and counts without empty buckets at the ends."""
+    counts = list(getattr(buckets, "counts", None) or buckets.bucket_counts)
+    filled = [index for index, count in enumerate(counts) if count]
+    return buckets.offset + filled[0], counts[filled[0] : filled[-1] + 1]
 
 
 def test_delta_begins_anew() -> None:
