@@ -88,10 +88,11 @@ class EndTracker:
         return signals is not None and signals.done_at is not None
 
     def is_late(self, now: float) -> bool:
-        """Whether the runtime has not said so, and the deadline of the invocation is near."""
+        """Whether the runtime has not said so, and the deadline of the invocation is near, which
+        it was not from the beginning."""
         current = self._current
         return (
-            now >= self._limit
+            now >= self._limit > self._begun_at
             and self.runtime_is_present
             and not current.is_finished
             and current.done_at is None

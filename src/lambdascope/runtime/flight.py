@@ -19,7 +19,7 @@ from _signal import (  # type: ignore[import-not-found]  # `signal` needs enum
     getsignal,
     signal,
 )
-from _thread import allocate_lock
+from _thread import RLock
 
 from lambdascope.runtime.handoff import open_private
 from lambdascope.runtime.resource import resource_facts
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 _ROOM = layout.SLOT_BYTES - layout.RESERVE_BYTES
 _MAX_SCOPE = 65_535
-# The lock is held for a write; only a signal handler that interrupted the holder waits in vain.
-_PATIENCE_S = 0.02
 
 
 class FlightFile:
@@ -54,7 +52,8 @@ class FlightFile:
         self.init = init
         self.fd = -1
         self._text_fd = -1
-        self.pid = os.getpid()
+        # Whom the extension may ask for stacks: nobody, until `watch`.
+        self.pid = 0
         self.offset_ns = offset_ns
         self.first_slot = 0
         self.slots = 0
@@ -88,6 +87,7 @@ class FlightFile:
 
         if getsignal(SIGURG) == SIG_DFL:
             signal(SIGURG, lambda _signum, frame: near_end(frame))
+            self.pid = os.getpid()
         if faulthandler.is_enabled():
             return  # the function, or PYTHONFAULTHANDLER, wants it elsewhere
         try:
@@ -146,7 +146,7 @@ class FlightFile:
 
 
 class FlightRecorder:
-    """Writes one slot: the invocation that runs there. Threads may share it.
+    """Writes one slot: the invocation that runs there. Threads and signal handlers may share it.
 
     `erases`: its invocations are taken back when they are over, because the extension remembers
     the latest few ends only, and with several at a time this one may not be among them.
@@ -169,7 +169,7 @@ class FlightRecorder:
         self._file = file
         self._start = layout.SLOTS_AT + slot * layout.SLOT_BYTES
         self._erases = erases
-        self._lock = allocate_lock()
+        self._lock = RLock()
         self._count = 0
         self._number = layout.END
         # Where the next frame goes; 0 when there is no invocation.
@@ -228,18 +228,21 @@ class FlightRecorder:
 
     def span_left(self, span_id: bytes) -> None:
         """A span was handed over before the end of the invocation: it needs no care any more."""
-        with self._lock:
-            self._append(layout.LEFT, span_id, _ROOM)
+        self._append(layout.LEFT, span_id, _ROOM)
 
     def cut_short(self, cause: str) -> None:
         """The runtime is being ended; `cause` is the error.type unless the platform tells it."""
-        self._append_last(layout.CAUSE, cause.encode())
+        self._append(layout.CAUSE, cause.encode(), layout.SLOT_BYTES)
 
     def stacks(self, text: str) -> None:
-        """What is running now, shortly before the end; called in signal handlers too."""
-        self.has_stacks = True
-        room = layout.RESERVE_BYTES - 1024
-        self._append_last(layout.STACKS, text.encode("utf-8", "replace")[:room])
+        """What is running now, shortly before the end; called in signal handlers.
+
+        Not written where the handler has interrupted a write, which is to go on.
+        """
+        if not self._lock._is_owned():  # type: ignore[attr-defined]  # not in the stubs
+            self.has_stacks = True
+            room = layout.RESERVE_BYTES - 1024
+            self._append(layout.STACKS, text.encode("utf-8", "replace")[:room], layout.SLOT_BYTES)
 
     def ended(self) -> None:
         """The end has been told to the extension."""
@@ -250,9 +253,9 @@ class FlightRecorder:
 
     def erase(self) -> None:
         """The invocation is over, but the extension may not know it."""
-        with self._lock:
-            self._at = 0
-            if self._file.fd >= 0:
+        self._at = 0
+        if self._file.fd >= 0:
+            with self._lock:
                 self._put(layout.END, self._start)
 
     def _add_span(self, kind: bytes, encoded_span: bytes, span_id: bytes, scope: bytes) -> None:
@@ -260,7 +263,8 @@ class FlightRecorder:
         size = 10 + scope_size + len(encoded_span)
         if scope_size:
             self.has_own_spans = True
-        if len(span_id) != 8 or scope_size > _MAX_SCOPE:
+        # In a forked process the lock may be held by a thread that is not there.
+        if self._file.fd < 0 or len(span_id) != 8 or scope_size > _MAX_SCOPE:
             return
         payload = (span_id, scope_size.to_bytes(2, "little"), scope, encoded_span)
         with self._lock:
@@ -273,28 +277,23 @@ class FlightRecorder:
             if self._put(b"".join((head, kind, *payload, self._number, layout.END)), at):
                 self._at = at + size + layout.FRAME_BYTES
 
-    def _append_last(self, kind: bytes, payload: bytes) -> None:
-        held = self._lock.acquire(timeout=_PATIENCE_S)
-        try:
-            self._append(kind, payload, layout.SLOT_BYTES)
-        finally:
-            if held:
-                self._lock.release()
-
     def _append(self, kind: bytes, payload: bytes, room: int) -> None:
-        at = self._at
-        if not at or self._file.fd < 0:
+        if self._file.fd < 0:
             return
         data = layout.frame(kind, payload, self._number)
-        # What tells of the loss is written again behind each frame.
-        if at - self._start + len(data) + 64 > room:
-            self._lost += 1
-            data = b""
-        lost = b""
-        if self._lost:
-            lost = layout.frame(layout.LOST, str(self._lost).encode(), self._number)
-        if self._put(b"".join((data, lost, layout.END)), at):
-            self._at = at + len(data)
+        with self._lock:
+            at = self._at
+            if not at:
+                return
+            # What tells of the loss is written again behind each frame.
+            if at - self._start + len(data) + 64 > room:
+                self._lost += 1
+                data = b""
+            lost = b""
+            if self._lost:
+                lost = layout.frame(layout.LOST, str(self._lost).encode(), self._number)
+            if self._put(b"".join((data, lost, layout.END)), at):
+                self._at = at + len(data)
 
     def _put(self, data: bytes, position: int) -> bool:
         file = self._file

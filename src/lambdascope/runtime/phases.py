@@ -90,19 +90,15 @@ class Phases:
             self._init = None
         return self._encoder.encode(spans), len(spans)
 
-    def note_open(self, times: InvokeTimes, flight: FlightRecorder, *, final: bool) -> None:
-        """Note the running invocation as far as it is known, in case that it has no end.
-
-        `final`: it has none in this process.
-        """
+    def note_open(self, times: InvokeTimes, flight: FlightRecorder) -> None:
+        """Note all that is known of the running invocation, which has no end in this process."""
         span = self._invoke_span(times, self._trace(times), None)
         del span.attributes[names.LAMBDASCOPE_REMAINING_END_MS]
         span.end_ns = 0
         if self._init is not None:
             for one in self._first_spans(self._init, times, invoke=span):
                 flight.span_ended(self._encoder.span(one), one.span_id)
-            if final:
-                self._init = None
+            self._init = None
         for one in (span, *self._batch_spans(times, span)):
             flight.span_started(self._encoder.span(one), one.span_id)
 

@@ -234,30 +234,29 @@ class Telemetry:
             self._fault(fault)
 
     def near_end(self, frame: FrameType | None) -> None:
-        """The deadline is near, or SIGTERM has come: note what is running, once.
+        """The deadline is near: note what is running, and no more: it may still come to its end.
 
         Called in a signal handler; `frame` is what it interrupted.
         """
         times = self._open
-        if times is None or times.flight is None:
+        if times is None or times.flight is None or times.returned_ns:
             return
         try:
-            self._note_open(times, times.flight, frame, final=False)
+            self._note_stacks(times.flight, frame)
         except Exception as fault:  # noqa: BLE001 - as everywhere here
             self._fault(fault)
 
-    def _note_open(
-        self, times: InvokeTimes, flight: FlightRecorder, frame: FrameType | None, *, final: bool
-    ) -> None:
+    def _note_stacks(self, flight: FlightRecorder, frame: FrameType | None) -> None:
         if flight.is_complete and not flight.has_stacks:
             from lambdascope.runtime.stacks import stack_text
 
             flight.stacks(stack_text(frame))
-            self._phases().note_open(times, flight, final=final)
 
     def _note_cause(self, times: InvokeTimes, flight: FlightRecorder, kind: str) -> bool:
         """Leave the invocation to the extension, which closes what is open; whether it can."""
-        self._note_open(times, flight, _interrupted(), final=True)
+        if flight.is_complete:
+            self._note_stacks(flight, _interrupted())
+            self._phases().note_open(times, flight)
         if not flight.is_complete:
             return False
         flight.cut_short(kind)

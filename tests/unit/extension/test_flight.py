@@ -321,6 +321,7 @@ def test_asks_for_stacks(environment: Environment) -> None:
     """Near the deadline the runtime gets a signal; nobody gets one who is not running."""
     asked: list[int] = []
     before = signal.signal(ASK, lambda number, frame: asked.append(number))
+    environment.file.pid = os.getpid()
     try:
         environment.flight.ask()
         assert [] == asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,7 +67,7 @@ def test_head(path: Path) -> None:
     found = dict(zip(layout.HEAD_FIELDS, texts, strict=False))
     assert layout.HEAD == kind
     assert {
-        "pid": str(os.getpid()),
+        "pid": "0",
         "request_id": times.invocation.request_id,
         "deadline_ms": str(times.invocation.deadline_ms),
         "start_ns": str(times.received_ns + 1_000_000),
@@ -240,3 +241,42 @@ def test_forked(path: Path) -> None:
     os.waitpid(child, 0)
 
     assert 1 == len(frames(path))
+
+
+def test_in_a_signal_handler(path: Path) -> None:
+    """What interrupts a write does not wait for it: the end is noted, stacks are given up."""
+    flight = recorder(path)
+    begin(flight)
+    with flight._lock:
+        flight.stacks("stacks")
+        flight.cut_short("terminated")
+
+    assert not flight.has_stacks
+    assert [(layout.CAUSE, b"terminated")] == frames(path)[1:]
+
+
+def test_forked_while_another_thread_writes(path: Path) -> None:
+    """A forked process does not wait for a thread that it does not have."""
+    flight = recorder(path)
+    begin(flight)
+    holds, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with flight._lock:
+            holds.set()
+            may_end.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    holds.wait(20)
+    child = os.fork()
+    if child == 0:
+        flight.span_started(b"child", b"12345678")
+        flight.span_left(b"12345678")
+        flight.ended()
+        flight.erase()
+        os._exit(7)
+    may_end.set()
+    thread.join()
+
+    assert 7 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
