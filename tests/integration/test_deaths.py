@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from collector import Collector
     from lambdascope.emulator.records import InvocationRecord
 
 # The extension signals the runtime 0.2 s before the deadline.
@@ -136,6 +137,43 @@ def test_segfault(tmp_path: Path, recorder: OtlpRecorder) -> None:
     assert EXIT == span["attributes"]["error.type"]
     assert "the runtime process ended: Segmentation fault" == span["status"]["message"]
     assert f'File "{tmp_path}/app.py", line 2 in die' in stack_of(span)
+
+
+def test_process_of_the_function_that_dies(tmp_path: Path, recorder: OtlpRecorder) -> None:
+    """What a process that the function forks dies of is not told of the function."""
+    source = """
+import ctypes, os
+def handler(event, context):
+    child = os.fork()
+    if child == 0:
+        ctypes.string_at(0)
+    os.waitpid(child, 0)
+    if event == 2:
+        os._exit(1)
+    return event
+"""
+    records, (first, second) = run(tmp_path, recorder, source, b"1", b"2")
+
+    assert ["success", CRASHED] == [record.status for record in records]
+    assert {} == {key: 1 for key, value in first["status"].items() if value}
+    assert "the runtime process ended before the invocation did" == second["status"]["message"]
+    assert [] == second.get("events", [])
+
+
+def test_read_back_from_a_collector(tmp_path: Path, collector: Collector) -> None:
+    """OpenTelemetry's own collector takes what the extension makes, byte for byte."""
+    source = "import ctypes\ndef die(): ctypes.string_at(0)" + WARM
+    with running(tmp_path, source, endpoint=collector.http_endpoint) as function:
+        record = function.invoke(b"1")
+        function.shutdown()
+    span = one(collector.wait_for_spans(6), "shop")
+
+    assert record.request_id == span["attributes"][names.FAAS_INVOCATION_ID]
+    assert {"code": 2, "message": "the runtime process ended: Segmentation fault"} == span["status"]
+    assert "in die" in stack_of(span)
+    assert {"service.name": "shop", "telemetry.sdk.language": "python"}.items() <= (
+        span["resource_attributes"].items()
+    )
 
 
 def test_memory(tmp_path: Path, recorder: OtlpRecorder) -> None:
