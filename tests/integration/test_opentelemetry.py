@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lambdascope.emulator.config import TELEMETRY_MISSING
 from observed import named, one, running
 
 if TYPE_CHECKING:
-    from collector import Collector
     from pathlib import Path
 
+    from collector import Collector
     from otlp_recorder import Item
 
 pytestmark = pytest.mark.collector
@@ -341,3 +342,51 @@ def test_spans_of_an_invocation_that_dies(collector: Collector, tmp_path: Path, 
     assert (2, 2) == (invoke["status"]["code"], left_open["status"]["code"])
     assert invoke["attributes"]["error.type"] == left_open["attributes"]["error.type"]
     assert int(left_open["endTimeUnixNano"]) > int(left_open["startTimeUnixNano"])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "parent", "recorded"),
+    [
+        ("always_off", None, False),
+        ("parentbased_always_off", None, False),
+        ("parentbased_always_off", "01", True),
+        ("", "00", False),
+        ("always_on", "00", True),
+    ],
+)
+def test_samplers(
+    collector: Collector, tmp_path: Path, sampler: str, parent: str | None, recorded: bool
+) -> None:
+    """What a sampler, or the caller, does not want recorded is not sent, also not by our phases."""
+    event: dict[str, Any] = {"rawPath": "/", "version": "2.0", "requestContext": {"http": {}}}
+    if parent is not None:
+        event["headers"] = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-{parent}"}
+    with running(
+        tmp_path,
+        AT_IMPORT,
+        endpoint=collector.http_endpoint,
+        telemetry=TELEMETRY_MISSING,
+        variables={"OTEL_TRACES_SAMPLER": sampler} if sampler else {},
+    ) as function:
+        function.invoke(json.dumps(event).encode())
+        function.shutdown()
+    spans = collector.wait_for_spans(5 if recorded else 0)
+
+    assert recorded == bool(spans)
+    if recorded:
+        assert one(spans, "shop")["spanId"] == one(spans, "outer")["parentSpanId"]
+
+
+def test_limits_that_are_none(collector: Collector, tmp_path: Path) -> None:
+    """A limit that is no number is said and left out; one that is a number is kept to."""
+    limits = {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "few", "OTEL_SPAN_EVENT_COUNT_LIMIT": "0"}
+    with running(
+        tmp_path, AT_IMPORT, endpoint=collector.http_endpoint, variables=limits
+    ) as function:
+        function.invoke()
+        function.shutdown()
+        said = [text for text in function.lines.texts() if "COUNT_LIMIT='few'" in text]
+    inner = one(collector.wait_for_spans(5), "inner")
+
+    assert 1 == len(said)
+    assert ([], 1) == (inner.get("events", []), inner["droppedEventsCount"])

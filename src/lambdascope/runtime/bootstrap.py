@@ -292,9 +292,11 @@ class Runtime:
 
     def _connect(self) -> None:
         started_ns = monotonic_ns()
-        if isinstance(self._handoff, Handoff) and self._handoff.connect():
+        handoff = self._handoff
+        to_console = self._config.to_console
+        if isinstance(handoff, Handoff) and not to_console and handoff.connect():
             if self._config.record_spans:
-                self._open_flight(self._handoff.flight_path)
+                self._open_flight(handoff.flight_path)
             self._init.part(SPAN_CONNECT_EXTENSION, started_ns, monotonic_ns())
         elif self._config.record_spans and self._config.wants_export:
             from lambdascope.runtime.otel.direct_export import DirectExport

@@ -14,11 +14,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lambdascope.runtime.sampling import Sampler
+
 XRAY_PARENT = "parent"
 XRAY_LINK = "link"
 # Besides these there is the header of the invocation itself, see LAMBDASCOPE_XRAY.
 _DEFAULT_PROPAGATORS = ("tracecontext", "baggage")
 _PROPAGATORS = (*_DEFAULT_PROPAGATORS, "b3", "b3multi", "xray", "xray-lambda", "none")
+_EXPORTERS = ("", "otlp", "console", "none")
+# Those of OpenTelemetry that are read here, or by the extension and often set.
+_OTEL_READ_HERE = frozenset(
+    (
+        "OTEL_SDK_DISABLED",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_PROPAGATORS",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        names.ENV_OTLP_ENDPOINT,
+        names.ENV_OTLP_TRACES_ENDPOINT,
+        names.ENV_OTLP_HEADERS,
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    )
+)
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 # AWS's Python client stops escaping non-ASCII characters from 3.12 on, by the name of the image.
 _RAW_UNICODE_ENVS = tuple(f"AWS_Lambda_python3.{minor}" for minor in (12, 13, 14, 15))
@@ -57,6 +76,11 @@ class RuntimeConfig:
         self.log_fd = _whole_number(get(names.ENV_LOG_FD))
         self.problems: list[str] = []
         self._read_telemetry(environ)
+        others = [n for n in environ if n.startswith("OTEL_") and n not in _OTEL_READ_HERE]
+        if others:
+            from lambdascope.runtime.otel_variables import problems_of
+
+            self.problems += problems_of(others)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], argv: list[str]) -> RuntimeConfig:
@@ -69,11 +93,23 @@ class RuntimeConfig:
         off = get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         # Such values have no case (OpenTelemetry specification, environment variables).
         exporter = get("OTEL_TRACES_EXPORTER", "").strip().lower()
+        if exporter not in _EXPORTERS:
+            self.problems.append(
+                f"OTEL_TRACES_EXPORTER={exporter[:40]!r} is not otlp, console or none; "
+                "otlp is taken"
+            )
         self.record_spans = not off and exporter != "none"
+        self.to_console = exporter == "console"
+        self.sampler: Sampler | None = None
+        if "OTEL_TRACES_SAMPLER" in environ and self.record_spans:
+            from lambdascope.runtime.sampling import read_sampler
+
+            name, argument = get("OTEL_TRACES_SAMPLER", ""), get("OTEL_TRACES_SAMPLER_ARG", "")
+            self.sampler = read_sampler(name, argument, self.problems) if name else None
         self.time_imports = self.record_spans and get("LAMBDASCOPE_IMPORTS", "") != "0"
         self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
-        self.wants_export = exporter == "console" or bool(
+        self.wants_export = self.to_console or bool(
             get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
         propagators = read_propagators(get("OTEL_PROPAGATORS", ""), self.problems)

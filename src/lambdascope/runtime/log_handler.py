@@ -108,7 +108,7 @@ def _add_invocation(record: logging.LogRecord) -> bool:
         return True
     record.aws_request_id = times.invocation.request_id
     record.tenant_id = times.invocation.tenant_id
-    if times.trace is not None:
+    if times.trace is not None and not hasattr(record, "trace_id"):
         # Of the span that is current, where the function has spans of its own.
         ids = None if times.span is None else times.span.current_ids()
         record.trace_id, record.span_id = ids or times.trace.hex_ids()

@@ -54,6 +54,9 @@ class Phases:
     def finished(self, times: InvokeTimes, error: ErrorReport | None) -> tuple[bytes, int]:
         """The OTLP body of an invocation that has been reported, and its number of spans."""
         parent = self._trace(times)
+        if not parent.flags & names.FLAG_SAMPLED:
+            self._init = None  # it belongs to a trace that is not recorded
+            return b"", 0
         if error is None and self._init is None and fits(times, parent):
             return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
@@ -79,6 +82,8 @@ class Phases:
     def cut_short(self, times: InvokeTimes, error_type: str, message: str) -> tuple[bytes, int]:
         """The OTLP body of an invocation whose handler has not returned."""
         parent = self._trace(times)
+        if not parent.flags & names.FLAG_SAMPLED:
+            return b"", 0
         times.returned_ns = monotonic_ns()
         span = self._invoke_span(times, parent, None)
         span.status_code = names.STATUS_ERROR

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from time import monotonic_ns, time_ns
 
-from lambdascope.otlp.names import FAAS_TRIGGER_OTHER
+from lambdascope.otlp.names import FAAS_TRIGGER_OTHER, FLAG_SAMPLED
 from lambdascope.runtime.triggers import DIRECT, shape_of, trigger_of
 
 TYPE_CHECKING = False
@@ -144,11 +144,14 @@ class Telemetry:
             if shape != DIRECT or context.client_context is not None:
                 senders = self._senders(times, shape, event, context)
             header, policy = times.invocation.trace_id, self._config.xray_policy
-            times.trace = TraceParent(header, policy, senders)
+            place = times.trace = TraceParent(header, policy, senders)
+            sampler = self._config.sampler
+            if place.sampled is False if sampler is None else not sampler(place):
+                place.flags &= ~FLAG_SAMPLED
             flight = self.flight
-            if flight is not None:
+            if flight is not None and place.flags & FLAG_SAMPLED:
                 times.flight = flight
-                flight.began(times, times.trace, cold=self._is_first)
+                flight.began(times, place, cold=self._is_first)
             self.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lambdascope.runtime.otel.sdk import Sdk
     from lambdascope.runtime.telemetry import InvokeTimes
 
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_W3C_FLAGS = 0xFF
 
 
 class InvokeSpan(trace.Span):
@@ -57,14 +57,14 @@ class InvokeSpan(trace.Span):
                 int.from_bytes(place.trace_id, "big"),
                 int.from_bytes(place.span_id, "big"),
                 is_remote=False,
-                trace_flags=_SAMPLED,
+                trace_flags=TraceFlags(place.flags & _W3C_FLAGS),
                 trace_state=TraceState.from_header([place.trace_state]),
             )
         return context
 
     def is_recording(self) -> bool:
         """Whether what is written to it will be seen: until the handler has returned."""
-        return not self._times.returned_ns
+        return not self._times.returned_ns and bool(self.get_span_context().trace_flags.sampled)
 
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: the invocation ends when the handler returns."""
@@ -109,6 +109,8 @@ class InvokeSpan(trace.Span):
         return getattr(module, "_Span", InvokeSpan)
 
     def _annotated(self) -> trace.Span:
+        if not self.get_span_context().trace_flags.sampled:
+            return trace.NonRecordingSpan(self.get_span_context())
         if self.real is None:
             start_ns = self._times.received_ns + self._offset_ns
             self.real = self._sdk.start_invoke_span(self.get_span_context(), start_ns)

@@ -1,18 +1,20 @@
 """The OpenTelemetry SDK, loaded when the function first needs it, and never for nothing.
 
 One provider for the function's tracers, whose spans end in our recorder, and one for the invoke
-spans, which the runtime ends itself. Samplers and limits are those of the OTEL_* variables, read by
-the SDK. Its batches, timers and exit hooks are not used: nothing may run across a freeze.
+spans, which the runtime ends itself. Samplers and limits are those of the OTEL_* variables. Its
+batches, timers and exit hooks are not used: nothing may run across a freeze.
 """
 
 from __future__ import annotations
 
+import os
 from _thread import RLock, get_ident
 from os import urandom
 
 from lambdascope import __version__
 from lambdascope.otlp import names
 from lambdascope.runtime.otel.recorder import SpanRecorder
+from lambdascope.runtime.otel.settings import span_limits
 from lambdascope.runtime.resource import resource_attributes
 
 TYPE_CHECKING = False
@@ -56,16 +58,24 @@ class Sdk:
         return self.provider
 
     def _load(self) -> None:
+        limits = span_limits(os.environ, self._say)
         from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import SpanLimits
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
         known = resource_attributes(self._config)
         resource = Resource(known, names.SCHEMA_URL)  # type: ignore[arg-type]  # what OTLP has
         ids = Ids()
-        provider = _provider(resource=resource, id_generator=ids)
+        numbers = {k: SpanLimits.UNSET if n < 0 else n for k, n in limits.items()}
+        common = {
+            "resource": resource,
+            "id_generator": ids,
+            "span_limits": SpanLimits(**numbers),
+        }
+        provider = _provider(**common)
         provider.add_span_processor(self.recorder)  # type: ignore[arg-type]  # its shape
         # That an invocation is recorded has been decided before its first span.
-        own = _provider(resource=resource, id_generator=ids, sampler=ALWAYS_ON)
+        own = _provider(**common, sampler=ALWAYS_ON)
         self._ids = ids
         self._invoke_tracer = own.get_tracer(names.SCOPE_RUNTIME, __version__, names.SCHEMA_URL)
         self.provider = provider

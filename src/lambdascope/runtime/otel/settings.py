@@ -10,7 +10,7 @@ from lambdascope.wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
 TEMPORALITIES = ("delta", "cumulative", "lowmemory")
 _INTERVAL_MS = 60_000
@@ -32,6 +32,46 @@ class MetricSettings:
             chosen, known = self.temporality[:40], ", ".join(TEMPORALITIES)
             say(f"{names.ENV_OTLP_TEMPORALITY}={chosen!r} is not one of {known}; delta is taken")
             self.temporality = "delta"
+
+
+# The arguments of the SDK's SpanLimits, and the variables of which the first that is set counts.
+_LIMITS = {
+    "max_attributes": ("OTEL_ATTRIBUTE_COUNT_LIMIT",),
+    "max_events": ("OTEL_SPAN_EVENT_COUNT_LIMIT",),
+    "max_links": ("OTEL_SPAN_LINK_COUNT_LIMIT",),
+    "max_span_attributes": ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+    "max_event_attributes": ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+    "max_link_attributes": ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+    "max_attribute_length": ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",),
+    "max_span_attribute_length": (
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    ),
+}
+_COUNT = 128
+_NO_LIMIT = -1
+
+
+def span_limits(environ: MutableMapping[str, str], say: Callable[[str], None]) -> dict[str, int]:
+    """The arguments of the SDK's SpanLimits; -1 for no limit.
+
+    Read here, because the SDK cannot even be imported with a number that is none: such a variable
+    is taken out of the environment.
+    """
+    limits: dict[str, int] = {}
+    for argument, variables in _LIMITS.items():
+        default = _NO_LIMIT if argument.endswith("length") else _COUNT
+        limits[argument] = default
+        for variable in variables:
+            text = environ.get(variable, "").strip()
+            if text.isascii() and text.isdigit():
+                limits[argument] = int(text)
+                break
+            if text:
+                del environ[variable]
+                shown = "no limit" if default == _NO_LIMIT else default
+                say(f"{variable}={text[:40]!r} is no number; {shown} is taken")
+    return limits
 
 
 def is_disabled(environ: Mapping[str, str]) -> bool:
