@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lambdascope.emulator.records import InvocationRecord
     from lambdascope.otlp.model import Span
 
+_OF_PLATFORM = (names.SPAN_PLATFORM_INIT, names.SPAN_PLATFORM_REPORT, names.SPAN_PLATFORM_RESTORE)
+
 
 def spans_by_invocation(
     records: Sequence[InvocationRecord], spans: Iterable[Span]
@@ -24,9 +26,10 @@ def spans_by_invocation(
 
     A trace belongs to the invocation that one of its spans names (faas.invocation_id). A trace
     that names none belongs to the invocation during which its spans began. A span that arrived
-    more than once is there once: senders try again what a collector did not take.
+    more than once is there once: senders try again what a collector did not take. What the
+    extension makes of the platform's records is left out: the emulator's own figures are shown.
     """
-    once = {(span.trace_id, span.span_id): span for span in spans}
+    once = {(span.trace_id, span.span_id): span for span in spans if not _is_of_platform(span)}
     heap = sorted(once.values(), key=lambda span: span.start_ns)
     index_by_request = {record.request_id: index for index, record in enumerate(records)}
     index_by_trace: dict[bytes, int] = {}
@@ -42,6 +45,10 @@ def spans_by_invocation(
         if found:
             found[index].append(span)
     return found
+
+
+def _is_of_platform(span: Span) -> bool:
+    return span.name in _OF_PLATFORM and names.LAMBDASCOPE_PLATFORM_STATUS in span.attributes
 
 
 def began_ns(record: InvocationRecord) -> int:

@@ -12,6 +12,7 @@ from lambdascope.cli.span_tree import spans_by_invocation
 from lambdascope.cli.terminal import Terminal, cells
 from lambdascope.cli.timeline import open_spans, rows_of
 from lambdascope.otlp import names
+from lambdascope.otlp.model import Span
 
 if TYPE_CHECKING:
     from lambdascope.cli.rows import Row
@@ -248,6 +249,22 @@ def test_a_span_that_was_sent_twice_is_shown_once():
     """An extension sends again what the collector behind the command did not take."""
     record, spans = stories.warm()
     assert spans_by_invocation([record], [*spans, *spans]) == [spans]
+
+
+def test_the_platforms_own_spans_are_not_shown():
+    """The extension's account of the platform's records would repeat the emulator's figures."""
+    record, spans = stories.warm()
+    said = Span(
+        name=names.SPAN_PLATFORM_REPORT,
+        trace_id=spans[0].trace_id,
+        span_id=b"platform",
+        parent_span_id=spans[0].span_id,
+        attributes={names.LAMBDASCOPE_PLATFORM_STATUS: "success"},
+    )
+    users = Span(name=names.SPAN_PLATFORM_REPORT, trace_id=spans[0].trace_id, span_id=b"theusers")
+    (found,) = spans_by_invocation([record], [*spans, said, users])
+    assert said not in found
+    assert users in found
 
 
 def test_a_packages_own_modules_are_folded_into_its_row():
