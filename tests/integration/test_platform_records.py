@@ -92,7 +92,10 @@ def run(folder: Path, collector: FakeCollector, *events: bytes, **settings: Any)
     ) as function:
         records = [function.invoke(event) for event in events]
         function.shutdown()
-    return records, Story(collector)
+    story = Story(collector)
+    # Every record that the emulator sends is one of the schema, and comes once.
+    assert [] == [key for key in story.sums if key[0] == otel.LAMBDASCOPE_TELEMETRY_PROBLEMS]
+    return records, story
 
 
 def test_reports_join_their_invocations(collector: FakeCollector, tmp_path: Path) -> None:
