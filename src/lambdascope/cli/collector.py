@@ -36,9 +36,12 @@ def collector_urls(variables: Mapping[str, str], environ: Mapping[str, str]) -> 
 
 
 def sender_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The function's variables, with how to send from the shell and without where to."""
+    """The function's variables, with how to send from the shell and without where to.
+
+    What the extension cannot send is no use at a terminal, where nobody replays it.
+    """
     endpoints = {_GENERAL, *_OF_SIGNAL.values()}
-    every = {**_exporter_variables({}, environ), **variables}
+    every = {names.ENV_STDOUT_BYTES: "0", **_exporter_variables({}, environ), **variables}
     return {name: value for name, value in every.items() if name not in endpoints}
 
 

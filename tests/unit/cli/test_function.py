@@ -197,7 +197,14 @@ def test_the_sender_keeps_how_to_send_and_loses_where_to():
     given = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://b", "A": "1"}
     given["OTEL_EXPORTER_OTLP_HEADERS"] = "k=given"
     assert sender_variables(given, shell) == {
+        "LAMBDASCOPE_STDOUT_BYTES": "0",
         "OTEL_EXPORTER_OTLP_HEADERS": "k=given",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         "A": "1",
     }
+
+
+def test_leftovers_stay_out_of_a_terminal_unless_they_are_wanted():
+    """The extension prints what it could not send only where the user says how much."""
+    given = {"LAMBDASCOPE_STDOUT_BYTES": "1000"}
+    assert sender_variables(given, {}) == given
