@@ -104,6 +104,7 @@ LATER = {
     "lambdascope.transport.exchange": "by the listener",
     "lambdascope.transport.listener": "by the emulator and tests",
     "lambdascope_extension.open_sockets": "by the sender",
+    "lambdascope_extension.sigv4": "in the exporter's thread, for AWS",
     "lambdascope_extension.sender": "in the exporter's thread, after register",
 }
 
