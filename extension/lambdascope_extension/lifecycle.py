@@ -147,7 +147,8 @@ class Lifecycle:
         if self.phase == NEXT:
             if not self._background:
                 return None
-            until = now + policy.INTERVAL_S if self._flusher.holds_anything else _FOR_EVER
+            interval_s = self._flusher.settings.interval_s
+            until = now + interval_s if self._flusher.holds_anything else _FOR_EVER
         elif self.phase == SHUTDOWN:
             until = self._flight.wake_at(now, self._until)
             if now < self._late_until:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from lambdascope_extension import health
 from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY
 from lambdascope_extension.exporter import BROKEN, COLD, READY, WARMING
 from unit.extension.flusher_bench import Bench
+
+
+@pytest.fixture(autouse=True)
+def half_of_the_longest_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are drawn; here they are always the same."""
+    monkeypatch.setattr(health, "_random", lambda: 0.5)
 
 
 def test_round_exports_what_was_there() -> None:
