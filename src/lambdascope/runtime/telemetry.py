@@ -146,7 +146,8 @@ class Telemetry:
             header, policy = times.invocation.trace_id, self._config.xray_policy
             place = times.trace = TraceParent(header, policy, senders)
             sampler = self._config.sampler
-            if place.sampled is False if sampler is None else not sampler(place):
+            # Without one nothing is left out: a caller that does not record switches nothing off.
+            if sampler is not None and not sampler(place):
                 place.flags &= ~FLAG_SAMPLED
             flight = self.flight
             if flight is not None and place.flags & FLAG_SAMPLED:

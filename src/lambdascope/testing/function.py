@@ -86,6 +86,10 @@ class StreamedAnswer(list[bytes]):
 class _Kept(LiveResults):
     """Runs what handlers return; a stream is kept instead of posted."""
 
+    def __del__(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+
     def settle(self, result: object, times: InvokeTimes) -> object:
         settled = super().settle(result, times)
         stream = times.stream

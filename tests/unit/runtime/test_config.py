@@ -66,6 +66,8 @@ def test_everything_lambda_sets() -> None:
         "wants_export": False,
         "propagators": ("tracecontext", "baggage"),
         "reads_xray": True,
+        "sampler": None,
+        "to_console": False,
         "xray_policy": XRAY_LINK,
         "service_name": "",
         "resource_attributes": {},

@@ -15,6 +15,8 @@ from unit.runtime.kit import make_config, make_invocation, make_times
 class _Handoff:
     """A fake: keeps what would be sent."""
 
+    budget_s = BUDGET_S
+
     def __init__(self, *, present: bool = True) -> None:
         self.present = present
         self.sent: list[tuple[bytes, str, int]] = []

@@ -83,7 +83,9 @@ def test_parts_of_paths_belong_to_their_version() -> None:
     """Every path begins with the date that AWS gave its API."""
     runtime = f"/{names.RUNTIME_API_VERSION}/"
     for name, path in WHOLE_PATHS.items():
-        if name in {"TRACES_PATH", "METRICS_PATH", "LOGS_SIGNAL_PATH"}:
+        if name == "CREDENTIALS_PATH":
+            assert path.startswith("/2021-04-23/")
+        elif name in {"TRACES_PATH", "METRICS_PATH", "LOGS_SIGNAL_PATH"}:
             assert path.startswith("/v1/")
         elif name == "HELLO_PATH":
             assert path.startswith("/lambdascope/v1/")
