@@ -74,8 +74,8 @@ class Flight:
 
     def ask(self) -> None:
         """Ask the runtime for the stacks of what is running: the deadline is near."""
-        for _, fields in self._open_heads():
-            pid = fields[0]
+        for _, texts in self._open_heads():
+            pid = texts[0]
             if pid.isascii() and pid.isdigit() and 0 < int(pid[:10]) < _MAX_PID:
                 try:
                     posix.kill(int(pid), ASK)
@@ -106,7 +106,7 @@ class Flight:
         if now < self._late_until and has_runtime:
             return True  # it has been asked to end, and may still say how things are
         if now < self._word_until and self._reason.lower() != SHUTDOWN_TIMEOUT:
-            ids = [fields[1].encode() for _, fields in self._open_heads()]
+            ids = [texts[1].encode() for _, texts in self._open_heads()]
             if self._ends.telemetry_is_alive and not all(map(self._has_word, ids)):
                 return True
         self._is_told = True
@@ -141,7 +141,7 @@ class Flight:
                 self.on_told(story.request_id, story.body)
 
     def _open_heads(self) -> list[tuple[int, list[str]]]:
-        """Slot and head of each invocation without an end."""
+        """Slot and the head's texts of each invocation without an end."""
         taken = int.from_bytes(self._read(0, 4), "little")
         found: list[tuple[int, list[str]]] = []
         for slot in range(min(taken, layout.MAX_SLOTS)):
@@ -150,11 +150,9 @@ class Flight:
             frames = layout.read_frames(data[: size + layout.FRAME_BYTES])
             if not frames:
                 continue
-            fields = frames[0][1].decode("utf-8", "replace").split("\0")
-            if len(fields) < len(layout.HEAD_FIELDS) or not fields[1]:
-                continue
-            if not self._ends.is_done(fields[1]):
-                found.append((slot, fields))
+            texts = layout.head_texts(frames[0][1])
+            if texts and texts[1] and not self._ends.is_done(texts[1]):
+                found.append((slot, texts))
         return found
 
     def _read(self, position: int, size: int) -> bytes:

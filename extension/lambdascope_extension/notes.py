@@ -36,26 +36,21 @@ class Head:
     )
 
     def __init__(self, payload: bytes) -> None:
-        fields = payload.decode("utf-8", "replace").split("\0")
-        count = len(layout.HEAD_FIELDS)
-        if len(fields) < count:
-            raise ValueError(f"an announcement of {len(fields)} texts")
-        _, self.request_id, deadline, start, trace_id, span_id, parent, flags = fields[:8]
-        self.trigger, cold, self.arn, self.xray_trace_id, self.tenant_id = fields[8:13]
-        self.trace_state, self.parent_source, self.parent_reason = fields[13:count]
-        self.deadline_ms = number(deadline)
-        self.start_ns = number(start)
-        self.trace_id = _id(trace_id, 16)
-        self.span_id = _id(span_id, 8)
-        self.parent_span_id = _id(parent, 8) if parent else b""
-        self.flags = number(flags)
-        self.cold = cold == "1"
-        rest = fields[count:]
-        triples = zip(rest[::3], rest[1::3], rest[2::3], strict=False)
-        self.links = [
-            Link(trace_id=_id(trace, 16), span_id=_id(span, 8), flags=number(link_flags))
-            for trace, span, link_flags in triples
-        ]
+        texts = layout.head_texts(payload)
+        if not texts:
+            raise ValueError(f"an announcement of {len(payload)} bytes")
+        _, self.request_id, self.trigger, self.arn, self.xray_trace_id, self.tenant_id = texts[:6]
+        self.trace_state, self.parent_source, self.parent_reason = texts[6:]
+        self.trace_id, self.span_id = payload[:16], payload[16:24]
+        parent = payload[24:32]
+        self.parent_span_id = parent if any(parent) else b""
+        self.start_ns = int.from_bytes(payload[32:40], "little")
+        self.deadline_ms = int.from_bytes(payload[40:48], "little")
+        self.flags = int.from_bytes(payload[48:52], "little")
+        self.cold = payload[52] == 1
+        first = layout.HEAD_BYTES
+        end = first + layout.LINK_BYTES * payload[first - 1]
+        self.links = [_link(payload[at:]) for at in range(first, end, layout.LINK_BYTES)]
 
 
 class Notes:
@@ -106,11 +101,9 @@ def number(text: str) -> int:
     return int(text)
 
 
-def _id(text: str, size: int) -> bytes:
-    found = bytes.fromhex(text)
-    if len(found) != size:
-        raise ValueError(f"{text[:40]!r} is no id")
-    return found
+def _link(data: bytes) -> Link:
+    flags = int.from_bytes(data[24:28], "little")
+    return Link(trace_id=data[:16], span_id=data[16:24], flags=flags)
 
 
 def _is_span(data: bytes) -> bool:

@@ -73,7 +73,6 @@ class SharedTelemetry(Telemetry):
         self, shared: Pool, handoff: Handoff | DirectExport, logs: Logs, imports: ImportTimes | None
     ) -> None:
         super().__init__(shared.config, shared.make_phases, handoff, logs, imports)
-        self._shared = shared
         self._lock = shared.lock
 
     def ended(self, times: InvokeTimes, error: ErrorReport | None) -> None:
@@ -82,10 +81,6 @@ class SharedTelemetry(Telemetry):
             # Else SIGTERM has come meanwhile, and it was handed over as it was then.
             if self._open is times:
                 super().ended(times, error)
-
-    @property
-    def _is_first(self) -> bool:
-        return not self._shared.has_phases
 
     @property
     def is_finishing(self) -> bool:
@@ -190,11 +185,6 @@ class Pool:
         until = monotonic() + _HAND_OVER_S
         for telemetry in list(self._telemetries.values()):
             telemetry.cut_short(until)
-
-    @property
-    def has_phases(self) -> bool:
-        """Whether an invocation is over."""
-        return self._phases is not None
 
     def _shared_phases(self) -> Phases:
         # Called under the lock.

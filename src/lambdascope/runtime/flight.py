@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from lambdascope.otlp.model import Link
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.init_phase import InitPhase
     from lambdascope.runtime.telemetry import InvokeTimes
@@ -37,23 +38,38 @@ if TYPE_CHECKING:
 
 _ROOM = layout.SLOT_BYTES - layout.RESERVE_BYTES
 _MAX_SCOPE = 65_535
+_NO_SPAN = bytes(8)
+_NO_LINKS = b"\0"
+_COLD = b"\1"
+_WARM = b"\0"
 
 
 class FlightFile:
     """The file. `fd` is negative when there is none, or none any more. `init` is the phase that
-    the first invocation is announced with."""
+    the first invocation is announced with; until one is over, `is_cold`."""
 
-    __slots__ = ("_say", "_text_fd", "fd", "first_slot", "init", "offset_ns", "pid", "slots")
+    __slots__ = (
+        "_say",
+        "_text_fd",
+        "fd",
+        "first_slot",
+        "init",
+        "is_cold",
+        "offset_ns",
+        "pid",
+        "slots",
+    )
 
     def __init__(
         self, say: Callable[[str], None], offset_ns: int, init: InitPhase | None = None
     ) -> None:
         self._say = say
         self.init = init
+        self.is_cold = True
         self.fd = -1
         self._text_fd = -1
         # Whom the extension may ask for stacks: nobody, until `watch`.
-        self.pid = 0
+        self.pid = "0"
         self.offset_ns = offset_ns
         self.first_slot = 0
         self.slots = 0
@@ -87,7 +103,7 @@ class FlightFile:
 
         if getsignal(SIGURG) == SIG_DFL:
             signal(SIGURG, lambda _signum, frame: near_end(frame))
-            self.pid = os.getpid()
+            self.pid = str(os.getpid())
         if faulthandler.is_enabled():
             return  # the function, or PYTHONFAULTHANDLER, wants it elsewhere
         try:
@@ -138,6 +154,13 @@ class FlightFile:
         self.first_slot = first
         self.slots = max(0, taken - first)
 
+    def with_init(self, data: bytes, received_ns: int, number: bytes) -> bytes:
+        """The announcement of a first invocation, with the init before it."""
+        if self.init is None or self.init.restore is not None:
+            return data
+        facts = _init_facts(self.init, received_ns, self.offset_ns)
+        return data[:-4] + layout.frame(layout.INIT, facts, number) + layout.END
+
     def recorder(self, worker: int = 0, *, erases: bool = False) -> FlightRecorder | None:
         """The recorder of one worker; None when the file has no slot for it."""
         if worker >= self.slots:
@@ -154,7 +177,6 @@ class FlightRecorder:
 
     __slots__ = (
         "_at",
-        "_count",
         "_erases",
         "_file",
         "_lock",
@@ -170,7 +192,6 @@ class FlightRecorder:
         self._start = layout.SLOTS_AT + slot * layout.SLOT_BYTES
         self._erases = erases
         self._lock = RLock()
-        self._count = 0
         self._number = layout.END
         # Where the next frame goes; 0 when there is no invocation.
         self._at = 0
@@ -184,37 +205,58 @@ class FlightRecorder:
         """Whether an invocation has been announced, and everything of it has had room."""
         return self._at > 0 and self._file.fd >= 0 and not self._lost
 
-    def began(self, times: InvokeTimes, trace: TraceParent, *, cold: bool) -> None:
-        """Announce an invocation: what its span is made of when nobody else can make it."""
+    def began(self, times: InvokeTimes, trace: TraceParent) -> None:
+        """Announce an invocation: what its span is made of when nobody else can make it.
+
+        Before every handler: bytes are put together in few steps, and written in one.
+        """
         file = self._file
         if file.fd < 0:
             return
         invocation = times.invocation
-        text = (
-            f"{file.pid}\0{invocation.request_id}\0{invocation.deadline_ms}"
-            f"\0{times.received_ns + file.offset_ns}\0{trace.trace_id.hex()}\0{trace.span_id.hex()}"
-            f"\0{trace.parent_span_id.hex()}\0{trace.flags}\0{times.trigger}\0{cold:d}"
-            f"\0{invocation.invoked_function_arn}\0{trace.xray_trace_id}"
-            f"\0{invocation.tenant_id or ''}\0{trace.trace_state}\0{trace.source}\0{trace.reason}"
-        )
-        for link in trace.links[: layout.MAX_LINKS]:
-            text = f"{text}\0{link.trace_id.hex()}\0{link.span_id.hex()}\0{link.flags}"
-        payload = text.encode("utf-8", "replace")
-        with self._lock:
-            self._count += 1
-            number = self._number = (self._count & 0xFFFF_FFFF).to_bytes(4, "little")
-            data = b"".join(
-                (len(payload).to_bytes(4, "little"), layout.HEAD, payload, number, layout.END)
+        texts = "\0".join(
+            (
+                file.pid,
+                invocation.request_id,
+                times.trigger,
+                invocation.invoked_function_arn,
+                trace.xray_trace_id,
+                invocation.tenant_id or "",
+                trace.trace_state,
+                trace.source,
+                trace.reason,
             )
-            if cold and file.init is not None and file.init.restore is None:
-                facts = _init_facts(file.init, times.received_ns, file.offset_ns)
-                data = data[:-4] + layout.frame(layout.INIT, facts, number) + layout.END
+        ).encode("utf-8", "replace")
+        links = _links(trace.links) if trace.links else _NO_LINKS
+        number = trace.span_id[:4]
+        data = b"".join(
+            (
+                (layout.HEAD_BYTES - 1 + len(links) + len(texts)).to_bytes(4, "little"),
+                layout.HEAD,
+                trace.trace_id,
+                trace.span_id,
+                trace.parent_span_id or _NO_SPAN,
+                (times.received_ns + file.offset_ns).to_bytes(8, "little"),
+                invocation.deadline_ms.to_bytes(8, "little"),
+                trace.flags.to_bytes(4, "little"),
+                _COLD if file.is_cold else _WARM,
+                links,
+                texts,
+                number,
+                layout.END,
+            )
+        )
+        if file.is_cold:
+            data = file.with_init(data, times.received_ns, number)
+        with self._lock:
+            self._number = number
             self._lost = 0
             self.has_own_spans = self.has_stacks = False
-            if len(data) > _ROOM:
-                self._at = 0  # no platform sends such headers
-            elif self._put(data, self._start):
+            # No platform sends headers that long.
+            if len(data) < _ROOM and self._put(data, self._start):
                 self._at = self._start + len(data) - 4
+            else:
+                self._at = 0
 
     def span_started(self, encoded_span: bytes, span_id: bytes, scope: bytes = b"") -> None:
         """A span began. `encoded_span` is trace.proto's Span as far as it is known, `scope` the
@@ -246,6 +288,7 @@ class FlightRecorder:
 
     def ended(self) -> None:
         """The end has been told to the extension."""
+        self._file.is_cold = False
         if self._erases:
             self.erase()
         else:
@@ -254,6 +297,7 @@ class FlightRecorder:
     def erase(self) -> None:
         """The invocation is over, but the extension may not know it."""
         self._at = 0
+        self._file.is_cold = False
         if self._file.fd >= 0:
             with self._lock:
                 self._put(layout.END, self._start)
@@ -306,6 +350,15 @@ class FlightRecorder:
             if file.fd >= 0:
                 file.give_up("cannot be written", error)
             return False
+
+
+def _links(links: list[Link]) -> bytes:
+    """How many, and the links."""
+    taken = links[: layout.MAX_LINKS]
+    chunks = [bytes((len(taken),))]
+    for link in taken:
+        chunks += link.trace_id, link.span_id, link.flags.to_bytes(4, "little")
+    return b"".join(chunks)
 
 
 def _init_facts(init: InitPhase, received_ns: int, offset_ns: int) -> bytes:

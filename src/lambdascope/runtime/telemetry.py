@@ -152,7 +152,7 @@ class Telemetry:
             flight = self.flight
             if flight is not None and place.flags & FLAG_SAMPLED:
                 times.flight = flight
-                flight.began(times, place, cold=self._is_first)
+                flight.began(times, place)
             self.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
@@ -168,11 +168,6 @@ class Telemetry:
             times.trigger = trigger_of(shape)
             times.source = capture(shape, event, self._config)
         return Senders(self._config, context, times.source)
-
-    @property
-    def _is_first(self) -> bool:
-        """Whether no invocation of this environment is over."""
-        return self._made is None
 
     def enter(self, times: InvokeTimes) -> None:
         """What runs now in this context is the invocation's."""
@@ -303,7 +298,7 @@ class Telemetry:
         budget_s = self._handoff.budget_s
         if left_s < budget_s:
             budget_s = max(_LEAST_BUDGET_S, left_s)
-        flight = times.flight
+        flight = self.flight
         dropped = self._handoff.dropped_spans if flight is not None else 0
         self._handoff.send(body, times.invocation.request_id, count, budget_s=budget_s)
         if flight is None:

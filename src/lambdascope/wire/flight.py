@@ -10,11 +10,14 @@ for nothing, and is there after SIGKILL. All numbers are little-endian.
     TEXT_AT         what the C library side of Python says of a fatal signal, as plain text
 
 A slot is a row of frames, ended by a length of zero; a new invocation begins again at its start. A
-frame is the payload's length (u32), a kind (one byte), the payload, and the invocation's number
-(u32, counted by the writer): it is at the end so that a frame that is cut off, or left over from an
-earlier invocation, does not have it.
+frame is the payload's length (u32), a kind (one byte), the payload, and four bytes that are the
+invocation's own: they are at the end so that a frame that is cut off, or left over from an earlier
+invocation, does not have them.
 
-    HEAD      the first frame: texts of UTF-8 with NUL between them, in the order of HEAD_FIELDS
+    HEAD      the first frame: trace id (16), span id (8), parent span id (8, zeros for none), start
+              in Unix ns and deadline in Unix ms (u64 each), flags (u32), 1 for a cold start (u8),
+              number of links (u8); for each link trace id, span id and flags (u32); then texts of
+              UTF-8 with NUL between them, in the order of HEAD_TEXTS
     INIT      of a first invocation: "1" if init belongs to its trace, and init's type, then three
               texts for init itself, without a name, and for each of its parts: name, start, end
     OPEN      a span that has begun: span id (8), length (u16) and bytes of the field
@@ -51,19 +54,11 @@ LOST = b"X"
 END = b"\0\0\0\0"
 # Length, kind, number.
 FRAME_BYTES = 9
-# Texts and decimal numbers; ids in hex; times are Unix time. `cold` is 1 or 0. What follows is
-# three texts for each link: trace id, span id, flags. Bounded: see MAX_LINKS.
-HEAD_FIELDS = (
+# `pid` is 0 where the process must not be sent a signal.
+HEAD_TEXTS = (
     "pid",
     "request_id",
-    "deadline_ms",
-    "start_ns",
-    "trace_id",
-    "span_id",
-    "parent_span_id",
-    "flags",
     "trigger",
-    "cold",
     "arn",
     "xray_trace_id",
     "tenant_id",
@@ -71,12 +66,21 @@ HEAD_FIELDS = (
     "parent_source",
     "parent_reason",
 )
+HEAD_BYTES = 54
+LINK_BYTES = 28
 MAX_LINKS = 16
 
 
 def frame(kind: bytes, payload: bytes, number: bytes) -> bytes:
     """One frame; `number` is 4 bytes."""
     return b"".join((len(payload).to_bytes(4, "little"), kind, payload, number))
+
+
+def head_texts(payload: bytes) -> list[str]:
+    """The texts of a HEAD, in the order of HEAD_TEXTS; none when it is not one. Never raises."""
+    at = HEAD_BYTES + LINK_BYTES * (payload[HEAD_BYTES - 1] if len(payload) >= HEAD_BYTES else 0)
+    texts = payload[at:].decode("utf-8", "replace").split("\0")
+    return texts if len(texts) == len(HEAD_TEXTS) else []
 
 
 def read_frames(slot: bytes, first: bytes = HEAD) -> list[tuple[bytes, bytes]]:

@@ -65,7 +65,7 @@ class Environment:
         )
         times = make_times(invocation)
         times.trace = TraceParent(TRACE, "link")
-        recorder.began(times, times.trace, cold=False)
+        recorder.began(times, times.trace)
         return recorder, times
 
     def die(self, reason: str = "failure", *, word: bool = False) -> list[ResourceSpans]:
@@ -321,7 +321,7 @@ def test_asks_for_stacks(environment: Environment) -> None:
     """Near the deadline the runtime gets a signal; nobody gets one who is not running."""
     asked: list[int] = []
     before = signal.signal(ASK, lambda number, frame: asked.append(number))
-    environment.file.pid = os.getpid()
+    environment.file.pid = str(os.getpid())
     try:
         environment.flight.ask()
         assert [] == asked
@@ -372,8 +372,8 @@ def test_damage(
 @given(st.lists(st.binary(min_size=1, max_size=80), max_size=5), st.binary(max_size=80))
 def test_strange_notes(payloads: list[bytes], resource: bytes) -> None:
     """Frames that are whole and hold nonsense give a story or a ValueError, nothing else."""
-    fields = ["1", "r", "5", "5", "00" * 16, "00" * 8, "", "1", "other", "0", *[""] * 6]
-    head = layout.frame(layout.HEAD, "\0".join(fields).encode(), b"1234")
+    texts = ["1", "r", *[""] * 7]
+    head = layout.frame(layout.HEAD, bytes(54) + "\0".join(texts).encode(), b"1234")
     kinds = (layout.OPEN, layout.CLOSED, layout.STACKS, layout.LEFT, layout.CAUSE)
     frames = [layout.frame(*pair, b"1234") for pair in zip(kinds, payloads, strict=False)]
     fallen = Fallen(

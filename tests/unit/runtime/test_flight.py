@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lambdascope.runtime.flight import FlightFile, FlightRecorder
+from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire import flight as layout
 from unit.runtime.kit import ARN, TRACE, Lines, make_config, make_invocation, make_times
@@ -27,10 +28,10 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-def attached(path: Path, **environ: str) -> tuple[FlightFile, Lines]:
+def attached(path: Path, init: InitPhase | None = None, **environ: str) -> tuple[FlightFile, Lines]:
     """The file, opened by a runtime."""
     said = Lines()
-    file = FlightFile(said, 1_000_000)
+    file = FlightFile(said, 1_000_000, init)
     file.attach(str(path), make_config(**environ))
     return file, said
 
@@ -46,7 +47,7 @@ def begin(flight: FlightRecorder, **headers: str) -> InvokeTimes:
     """Announce an invocation."""
     times = make_times(make_invocation(lambda_runtime_trace_id=TRACE, **headers))
     times.trace = TraceParent(TRACE, "link")
-    flight.began(times, times.trace, cold=True)
+    flight.began(times, times.trace)
     return times
 
 
@@ -62,31 +63,46 @@ def test_head(path: Path) -> None:
     trace = times.trace
     assert trace is not None
     ((kind, payload),) = frames(path)
+    (link,) = trace.links
 
-    texts = payload.decode().split("\0")
-    found = dict(zip(layout.HEAD_FIELDS, texts, strict=False))
     assert layout.HEAD == kind
+    assert trace.trace_id + trace.span_id + bytes(8) == payload[:32]
+    numbers = (times.received_ns + 1_000_000, times.invocation.deadline_ms)
+    assert numbers == tuple(int.from_bytes(payload[at : at + 8], "little") for at in (32, 40))
+    assert (trace.flags, 1) == (int.from_bytes(payload[48:52], "little"), payload[52])
+    assert b"\1" + link.trace_id + link.span_id == payload[53:78]
+    assert link.flags == int.from_bytes(payload[78:82], "little")
     assert {
         "pid": "0",
         "request_id": times.invocation.request_id,
-        "deadline_ms": str(times.invocation.deadline_ms),
-        "start_ns": str(times.received_ns + 1_000_000),
-        "trace_id": trace.trace_id.hex(),
-        "span_id": trace.span_id.hex(),
-        "parent_span_id": "",
-        "flags": str(trace.flags),
         "trigger": "other",
-        "cold": "1",
         "arn": ARN,
         "xray_trace_id": "1-5759e988-bd862e3fe1be46a994272793",
         "tenant_id": "blue",
         "trace_state": "",
         "parent_source": trace.source,
         "parent_reason": trace.reason,
-    } == found
-    link = texts[len(layout.HEAD_FIELDS) :]
-    assert ["5759e988bd862e3fe1be46a994272793", "53995c3f42cd8ad8"] == link[:2]
-    assert str(trace.links[0].flags) == link[2]
+    } == dict(zip(layout.HEAD_TEXTS, layout.head_texts(payload), strict=True))
+
+
+def test_first_invocation(path: Path) -> None:
+    """Until one invocation is over they are cold, and the init goes with them."""
+    init = InitPhase(function_name="hello", init_type="on-demand", entered_ns=50, cpu_ns=20)
+    init.part("load handler", 60, 70)
+    init.end(80)
+    file, _ = attached(path, init)
+    flight = file.recorder()
+    assert flight is not None
+    begin(flight)
+
+    (_, head), (kind, facts) = frames(path)
+    assert (1, layout.INIT) == (head[52], kind)
+    texts = ["0", "on-demand", "", "1000030", "1000080", "load handler", "1000060", "1000070"]
+    assert texts[1:] == facts.decode().split("\0")[1:]
+    flight.ended()
+    begin(flight)
+    ((_, head),) = frames(path)
+    assert 0 == head[52]
 
 
 def test_resource(path: Path) -> None:
@@ -162,7 +178,7 @@ def test_workers(path: Path) -> None:
     for number, one in enumerate(recorders):
         assert one is not None
         begin(one, lambda_runtime_aws_tenant_id=str(number))
-    found = [frames(path, slot)[0][1].decode().split("\0")[12] for slot in range(5)]
+    found = [layout.head_texts(frames(path, slot)[0][1])[5] for slot in range(5)]
 
     assert ["0", "1", "2", "3", "4"] == found
     assert file.recorder(3) is None
