@@ -45,6 +45,9 @@ RESERVE_S = 0.2
 SHUTDOWN_RESERVE_S = 0.15
 LEAST_HOLD_S = 0.03
 LEAST_PROBE_S = 0.05
+# What it takes a small function to put what cannot be exported into a file or into lines.
+_KEEPING_S_PER_BYTE = 0.25e-6
+_LONGEST_KEEPING_S = 0.4
 _GAPS = 5
 _MAX_HALVINGS = 10
 _LONG_S = 86_400.0
@@ -124,7 +127,8 @@ class Decision:
 def decide(moment: str, state: State, settings: FlushSettings) -> Decision:
     """What to do at `moment`."""
     if moment == AT_SHUTDOWN:
-        return Decision(SHUTDOWN, max(0.0, _left(state, SHUTDOWN_RESERVE_S)))
+        keeping_s = min(_LONGEST_KEEPING_S, state.pending_bytes * _KEEPING_S_PER_BYTE)
+        return Decision(SHUTDOWN, max(0.0, _left(state, SHUTDOWN_RESERVE_S + keeping_s)))
     left = _left(state, RESERVE_S)
     if not state.oldest or left <= 0:
         return Decision(DEFER)
@@ -238,7 +242,8 @@ def _may_hold(state: State) -> bool:
 def _hold_for_rest(state: State, settings: FlushSettings) -> float:
     """The hold for what is left of an export that began beside the handler."""
     if settings.mode == flush_settings.CONTINUOUS:
-        return min(settings.hold_s, LEAST_HOLD_S)
+        # Enough for a collector that is known to be slow, so that data leaves at all.
+        return min(settings.hold_s, max(LEAST_HOLD_S, 2 * (state.latency or 0.0)))
     if state.failures or state.latency is None or not state.ends_are_known:
         # Where the end is not known the handler may well run on: do not cut it short.
         return hold_for_end(state.failures, settings.hold_s)

@@ -196,7 +196,9 @@ class Flusher:
         health = self._health[batch.signal]
         timeout_s = min(destination.timeout_s, self._until - now)
         if health.outage and self._newest != _FOR_EVER:
-            timeout_s = min(timeout_s, hold_for_end(health.outage, self.settings.hold_s))
+            probe_s = hold_for_end(health.outage, self.settings.hold_s)
+            # One that is only slow gets its time beside a handler; next is not held for it.
+            timeout_s = min(timeout_s, max(probe_s, 2 * (health.latency or 0.0)))
         self._exporter.start(
             Job(
                 batch,

@@ -14,6 +14,7 @@ from time import monotonic
 
 from lambdascope.wire import names
 from lambdascope_extension.batch import FORMS
+from lambdascope_extension.buffer import MAX_HELD_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ SPOOLED = "spooled"
 STDOUT = "stdout"
 DEFAULT_SPOOL_BYTES = 2 * 1024 * 1024
 DEFAULT_STDOUT_BYTES = 256 * 1024
-# A spool may have been written by an environment with another bound.
-_MAX_SPOOL_BYTES = 16 * 1024 * 1024
+# A spool may have been written by an environment with another bound; more is never held.
+_MAX_SPOOL_BYTES = MAX_HELD_BYTES
 # Writes of this size to a pipe that is ready do not block.
 _PIPE_BYTES = 4096
 _WORTH_SPLITTING = 16_384

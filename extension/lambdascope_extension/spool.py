@@ -24,6 +24,7 @@ _FILE_TYPE, _REGULAR = 0o170000, 0o100000
 _ID_CHARS = 32
 _MAX_PARTS = 10_000
 _MAX_FILES = 8
+_READ_BYTES = 1_048_576
 
 
 def write_spool(folder: str, batches: Iterable[Batch]) -> None:
@@ -52,7 +53,9 @@ def write_spool(folder: str, batches: Iterable[Batch]) -> None:
 
 
 def read_spool(folder: str, max_bytes: int) -> tuple[list[Batch], list[str]]:
-    """The batches of all files, which are removed, and a line for each that is not whole.
+    """The batches of all files, which are removed, and a line for each that is not taken.
+
+    Together they may have `max_bytes`.
 
     Nothing there is the usual case and costs two system calls.
     """
@@ -67,6 +70,7 @@ def read_spool(folder: str, max_bytes: int) -> tuple[list[Batch], list[str]]:
         for name in found[:_MAX_FILES]:
             try:
                 data = _take(name, parent, max_bytes)
+                max_bytes -= len(data)
                 batches += parse(data)
             except (OSError, ValueError) as error:
                 reason = getattr(error, "strerror", None) or error
@@ -161,7 +165,7 @@ def _take(name: str, parent: int, max_bytes: int) -> bytes:
         if found.st_size > max_bytes:
             raise ValueError(f"it has {found.st_size} bytes, more than {max_bytes}")
         pieces = []
-        while piece := posix.read(fd, max_bytes):
+        while piece := posix.read(fd, _READ_BYTES):
             pieces.append(piece)
         return b"".join(pieces)
     finally:

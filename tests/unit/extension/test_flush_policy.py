@@ -153,7 +153,11 @@ def test_shutdown_takes_what_is_left() -> None:
     """At SHUTDOWN everything until 150 ms before the deadline belongs to the last export."""
     decision = decide(policy.AT_SHUTDOWN, state(deadline=1002.0, failures=5), SETTINGS)
     assert policy.SHUTDOWN == decision.action
-    assert decision.budget_s == pytest.approx(1.85)
+    assert decision.budget_s == pytest.approx(1.85, abs=0.001)
+    much = decide(
+        policy.AT_SHUTDOWN, state(deadline=1002.0, pending_bytes=8_000_000, failures=5), SETTINGS
+    )
+    assert much.budget_s == pytest.approx(1.45)
     late = decide(policy.AT_SHUTDOWN, state(deadline=1000.1), SETTINGS)
     assert Decision(policy.SHUTDOWN, 0.0) == late
 
@@ -272,8 +276,8 @@ def test_continuous_mode_never_holds_for_long(last_flush: float, due: bool) -> N
     """`continuous`: beside the handler when the interval is over, with a short rest at most."""
     settings = FlushSettings(mode=CONTINUOUS)
     settings.interval_s = 10.0
-    some = state(last_flush=last_flush, invocations=1, latency=9.0, failures=1)
-    wanted = Decision(policy.PARALLEL, policy.LEAST_HOLD_S) if due else Decision(policy.DEFER)
+    some = state(last_flush=last_flush, invocations=1, latency=0.05, failures=1)
+    wanted = Decision(policy.PARALLEL, 0.1) if due else Decision(policy.DEFER)
     assert [wanted] * 2 == [
         decide(moment, some, settings) for moment in (policy.AT_INVOKE, policy.RUNNING)
     ]

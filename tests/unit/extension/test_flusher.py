@@ -123,6 +123,17 @@ def test_probe_after_a_failure_is_short() -> None:
     assert 3 == bench.flusher.state(now, None, 1, []).failures
 
 
+def test_slow_collector_gets_its_time_beside_a_handler() -> None:
+    """A collector that was cut is given twice as long as it was expected to take."""
+    bench = Bench()
+    bench.put(1.0)
+    for now in (1.0, 100.0):
+        bench.flusher.begin(now, now + 0.5)
+        bench.finish(now + 0.5, CUT)
+    bench.flusher.begin(200.0, 900.0)
+    assert [0.5, 0.5, 2.0] == [job.timeout_s for job in bench.exporter.sent]
+
+
 def test_other_signals_go_on_when_one_fails() -> None:
     """Each signal has its own health."""
     bench = Bench()

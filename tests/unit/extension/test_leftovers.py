@@ -260,6 +260,18 @@ def test_files_that_are_not_ours(folder: Path, kind: str) -> None:
     assert secret.exists()
 
 
+def test_files_together_are_bounded(folder: Path) -> None:
+    """Several spools are taken until they are too many, and the others are named."""
+    good = whole(folder)
+    os.rename(folder / f"spool-{os.getpid()}", folder / "spool-1")
+    for number in (2, 3):
+        path = folder / f"spool-{number}"
+        path.write_bytes(good)
+        path.chmod(0o600)
+    batches, problems = read_spool(str(folder), 2 * len(good))
+    assert (4, 1, []) == (len(batches), len(problems), files(folder))
+
+
 def test_temporary_link_is_not_followed(folder: Path) -> None:
     """A link that waits under the temporary name is replaced, not written through."""
     victim = folder / "victim"
