@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lambdascope_extension.extensions_client import ExtensionsClient
+    from lambdascope_extension.hold import HoldMeter
     from lambdascope_extension.platform_config import PlatformConfig
     from lambdascope_extension.records.collector import Collector
 
@@ -93,7 +94,10 @@ class Parts:
             flight.on_told = handed_over.remember
             if telemetry is not None:
                 self.intake.handed_over = handed_over
-            flusher.use(_collecting(self.buffer, handed_over, platform, environ))
+            make = _collecting(
+                self.buffer, handed_over, flusher.meter, config=platform, environ=environ
+            )
+            flusher.use(make)
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
             client=client,
@@ -146,14 +150,20 @@ def run(
 
 
 def _collecting(
-    buffer: Buffer, handed_over: HandedOver, config: PlatformConfig, environ: dict[str, str]
+    buffer: Buffer,
+    handed_over: HandedOver,
+    meter: HoldMeter,
+    *,
+    config: PlatformConfig,
+    environ: dict[str, str],
 ) -> Callable[[], Collector]:
     def make() -> Collector:
         # Loaded when the first batch of records is worked on.
         from lambdascope_extension.records.collector import Collector
         from lambdascope_extension.records.joins import Joins
 
-        return Collector(buffer, Joins(handed_over), config, environ, say)
+        joins = Joins(handed_over)
+        return Collector(buffer, joins, meter=meter, config=config, environ=environ, say=say)
 
     return make
 

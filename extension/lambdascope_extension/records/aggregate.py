@@ -22,10 +22,11 @@ from lambdascope.otlp.metric_model import (
     NumberPoint,
 )
 from lambdascope.otlp.names import TEMPORALITY_CUMULATIVE, TEMPORALITY_DELTA
+from lambdascope_extension.hold import BOUNDS_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from lambdascope_extension.records.exponential import Exponential
@@ -55,6 +56,7 @@ INSTRUMENTS: dict[str, tuple[int, str, str, tuple[float, ...]]] = {
     otel.LAMBDASCOPE_EXTENSION_REFUSED: (SUM, otel.UNIT_REQUESTS, "Not taken, by reason.", ()),
     otel.LAMBDASCOPE_EXTENSION_CPU_TIME: (SUM, "s", "CPU time of the extension.", ()),
     otel.LAMBDASCOPE_EXTENSION_MEMORY_USAGE: (GAUGE, "By", "Resident memory of it.", ()),
+    otel.LAMBDASCOPE_EXTENSION_HOLD: (HISTOGRAM, "s", "Environment held after a call.", BOUNDS_S),
     otel.LAMBDASCOPE_EXTENSION_OVERHEAD: (
         HISTOGRAM,
         "s",
@@ -104,8 +106,34 @@ class _Bars:
         )
 
 
+class _Counted:
+    """A histogram that somebody else has filled: its extremes are not known."""
+
+    __slots__ = ("_bounds", "_counts", "_total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._total = 0.0
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        self._counts = [old + new for old, new in zip(self._counts, counts, strict=True)]
+        self._total += total
+
+    def point(self, times_ns: tuple[int, int], attributes: dict[str, object]) -> HistogramPoint:
+        return HistogramPoint(
+            count=sum(self._counts),
+            total=self._total,
+            bucket_counts=tuple(self._counts),
+            bounds=self._bounds,
+            times_ns=times_ns,
+            attributes=attributes,
+        )
+
+
 class Aggregates:
-    """`add` counts, `record` fills a histogram, `level` sets a gauge; `collect` takes it out."""
+    """`add` counts, `record` and `merge` fill histograms, `level` sets a gauge; `collect` takes all
+    of it out."""
 
     __slots__ = ("_histogram", "_is_cumulative", "_series", "_start_ns")
 
@@ -114,7 +142,7 @@ class Aggregates:
     ) -> None:
         self._is_cumulative = is_cumulative
         self._start_ns = now_ns
-        self._series: dict[tuple[str, Attributes], float | _Histogram] = {}
+        self._series: dict[tuple[str, Attributes], float | _Histogram | _Counted] = {}
         self._histogram: Callable[[str], _Histogram] = _bars_of
         if is_exponential:
             from lambdascope_extension.records.exponential import Exponential
@@ -145,7 +173,7 @@ class Aggregates:
         """One more value of a histogram, measured in the span with these ids."""
         key = self._key(name, attributes)
         known = self._series.get(key)
-        if known is None or isinstance(known, (int, float)):
+        if known is None or isinstance(known, (int, float, _Counted)):
             known = self._series[key] = self._histogram(name)
         known.minimum = min(known.minimum, value) if known.count else value
         if not known.count or value > known.maximum:
@@ -158,6 +186,14 @@ class Aggregates:
         known.count += 1
         known.total += value
         known.place(value)
+
+    def merge(self, name: str, counts: Sequence[int], total: float) -> None:
+        """More values of a histogram, counted already in the buckets of its bounds."""
+        if any(counts):
+            known = self._series.get((name, ()))
+            if not isinstance(known, _Counted):
+                known = self._series[name, ()] = _Counted(INSTRUMENTS[name][3])
+            known.add(counts, total)
 
     def collect(self, now_ns: int) -> list[Metric]:
         """The metrics since the last call, or, when cumulative, since the first."""
@@ -184,7 +220,10 @@ def _bars_of(name: str) -> _Bars:
 
 
 def _point(
-    value: float | _Histogram, times_ns: tuple[int, int], attributes: dict[str, object], kind: int
+    value: float | _Histogram | _Counted,
+    times_ns: tuple[int, int],
+    attributes: dict[str, object],
+    kind: int,
 ) -> _Point:
     if not isinstance(value, (int, float)):
         return value.point(times_ns, attributes)

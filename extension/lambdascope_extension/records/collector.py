@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambdascope_extension.buffer import Buffer
+    from lambdascope_extension.hold import HoldMeter
     from lambdascope_extension.platform_config import PlatformConfig
     from lambdascope_extension.records.joins import Joins
 
@@ -41,6 +42,8 @@ class Collector:
         self,
         buffer: Buffer,
         joins: Joins,
+        *,
+        meter: HoldMeter,
         config: PlatformConfig,
         environ: Mapping[str, str],
         say: Callable[[str], None],
@@ -55,7 +58,7 @@ class Collector:
         )
         self._invocations = Invocations(joins, self._counts, with_spans=config.spans)
         self._lines = Lines(joins)
-        self._self = SelfMetrics(buffer)
+        self._self = SelfMetrics(buffer, meter)
         self._instance = ""
         self._encoders: tuple[TraceEncoder, MetricEncoder, LogEncoder] | None = None
         self._collected_at: float | None = None

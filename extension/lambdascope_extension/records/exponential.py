@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_SCALE = 20
 MAX_BUCKETS = 160
 _LOG_2 = log(2)
+# What is nearer to zero has fewer digits and belongs to its bucket.
+_LEAST_NORMAL = ldexp(1.0, -1022)
 
 
 class Exponential:
@@ -76,7 +78,7 @@ class Exponential:
 
 def index_of(value: float, scale: int) -> int:
     """The bucket of a positive value. Its upper bound 2 ** ((index + 1) / 2 ** scale) is in it."""
-    mantissa, exponent = frexp(value)
+    mantissa, exponent = frexp(max(value, _LEAST_NORMAL))
     is_power = mantissa == 0.5
     if scale <= 0:
         return (exponent - 1 - is_power) >> -scale

@@ -14,6 +14,7 @@ from lambdascope.otlp import names
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope_extension.buffer import Buffer
+    from lambdascope_extension.hold import HoldMeter
     from lambdascope_extension.records.aggregate import Aggregates, Attributes
 
 _STATM = "/proc/self/statm"
@@ -23,10 +24,13 @@ _PAGE_BYTES = 4096
 class SelfMetrics:
     """Adds to `counts` what has happened since the last `read`."""
 
-    __slots__ = ("_buffer", "_cpu_s", "_seen")
+    __slots__ = ("_buffer", "_cpu_s", "_held", "_held_s", "_meter", "_seen")
 
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, meter: HoldMeter) -> None:
         self._buffer = buffer
+        self._meter = meter
+        self._held = [0] * len(meter.counts)
+        self._held_s = 0.0
         self._cpu_s = 0.0
         self._seen: dict[tuple[str, Attributes], int] = {}
 
@@ -45,6 +49,10 @@ class SelfMetrics:
             why = ((names.LAMBDASCOPE_REASON, reason),)
             self._add(counts, names.LAMBDASCOPE_EXTENSION_REFUSED, why, count)
         counts.level(names.LAMBDASCOPE_EXTENSION_HELD_SIZE, self._buffer.held_bytes)
+        held, held_s = list(self._meter.counts), self._meter.total_s
+        since = [new - old for new, old in zip(held, self._held, strict=True)]
+        counts.merge(names.LAMBDASCOPE_EXTENSION_HOLD, since, held_s - self._held_s)
+        self._held, self._held_s = held, held_s
         cpu_s = process_time()
         counts.add(names.LAMBDASCOPE_EXTENSION_CPU_TIME, cpu_s - self._cpu_s)
         self._cpu_s = cpu_s

@@ -284,8 +284,8 @@ LAMBDASCOPE_PLATFORM_RUNTIME_VERSION_ARN = "lambdascope.platform.runtime_version
 LAMBDASCOPE_LOG_SOURCE = "lambdascope.log.source"
 
 # Our own metrics, all of the extension: its accounts by signal, with a reason for what was dropped;
-# what it costs; what came from the Telemetry API. The overhead is the platform's figure of what all
-# extensions together added to an invocation.
+# what it costs; what came from the Telemetry API. The hold is how long it kept an environment after
+# an invocation, as it measures itself; the overhead is the platform's figure for all extensions.
 LAMBDASCOPE_EXTENSION_ACCEPTED = "lambdascope.extension.accepted"
 LAMBDASCOPE_EXTENSION_EXPORTED = "lambdascope.extension.exported"
 LAMBDASCOPE_EXTENSION_DROPPED = "lambdascope.extension.dropped"
@@ -294,6 +294,7 @@ LAMBDASCOPE_EXTENSION_HELD_SIZE = "lambdascope.extension.held_size"
 LAMBDASCOPE_EXTENSION_REFUSED = "lambdascope.extension.refused"
 LAMBDASCOPE_EXTENSION_CPU_TIME = "lambdascope.extension.cpu_time"
 LAMBDASCOPE_EXTENSION_MEMORY_USAGE = "lambdascope.extension.memory_usage"
+LAMBDASCOPE_EXTENSION_HOLD = "lambdascope.extension.hold"
 LAMBDASCOPE_EXTENSION_OVERHEAD = "lambdascope.extension.overhead"
 LAMBDASCOPE_TELEMETRY_RECORDS = "lambdascope.telemetry.records"
 LAMBDASCOPE_TELEMETRY_PROBLEMS = "lambdascope.telemetry.problems"

@@ -16,6 +16,7 @@ from lambdascope.otlp.model import Span
 from lambdascope.wire.names import ENV_FUNCTION_NAME, ENV_MEMORY_SIZE
 from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.handed_over import HandedOver
+from lambdascope_extension.hold import HoldMeter
 from lambdascope_extension.ledger import Ledger
 from lambdascope_extension.platform_config import PlatformConfig, read_platform_config
 from lambdascope_extension.records.collector import Collector
@@ -170,8 +171,15 @@ class Kit:
         self.environ = {ENV_FUNCTION_NAME: "shop", ENV_MEMORY_SIZE: "128", **environ}
         self.config: PlatformConfig = read_platform_config(self.environ, signals)
         joins = Joins(self.handed_over)
-        say = self.lines.append
-        self.collector = Collector(self.buffer, joins, self.config, self.environ, say)
+        self.meter = HoldMeter(1.0)
+        self.collector = Collector(
+            self.buffer,
+            joins,
+            meter=self.meter,
+            config=self.config,
+            environ=self.environ,
+            say=self.lines.append,
+        )
 
     def take(self, *items: object, now: float = 1.0) -> None:
         """One batch."""

@@ -10,6 +10,7 @@ import pytest
 
 from lambdascope.otlp import names
 from lambdascope.wire.names import ENV_LOGS, ENV_METRIC_INTERVAL, ENV_OTLP_TEMPORALITY, ENV_PLATFORM
+from lambdascope_extension.hold import BOUNDS_S
 from lambdascope_extension.records.invocations import MAX_OPEN
 from unit.extension.records.platform_kit import (
     HEADER,
@@ -428,6 +429,31 @@ def test_own_figures_are_metrics() -> None:
     assert first.values(names.LAMBDASCOPE_EXTENSION_MEMORY_USAGE)[()] > 1_000_000
     assert 1 == second.values(names.LAMBDASCOPE_EXTENSION_EXPORTED)[("traces",)]
     assert names.LAMBDASCOPE_EXTENSION_REFUSED not in second.metrics
+
+
+def test_own_holds_are_a_histogram() -> None:
+    """How long the extension kept environments is exported as it was measured, in its buckets."""
+    kit = cold(Kit(**{ENV_METRIC_INTERVAL: "0"}))
+    hold(kit, 0.0015)
+    hold(kit, 0.3)
+    kit.collector.collect(2.0)
+    first = kit.made()
+    hold(kit, 5.0)
+    second = kit.finish(3.0)
+
+    assert {(): (2, 0.3015)} == first.values(names.LAMBDASCOPE_EXTENSION_HOLD)
+    (point,) = second.metrics[names.LAMBDASCOPE_EXTENSION_HOLD].histogram.data_points
+    assert list(BOUNDS_S) == list(point.explicit_bounds)
+    assert [*[0] * len(BOUNDS_S), 1] == list(point.bucket_counts)
+    assert 5.0 == pytest.approx(point.sum)
+    assert not point.HasField("max")
+
+
+def hold(kit: Kit, seconds: float) -> None:
+    """An invocation after which next was asked for so much later."""
+    kit.meter.on_begin(1.0)
+    kit.meter.on_end(2.0)
+    kit.meter.on_next(2.0 + seconds, is_busy=False)
 
 
 def test_what_is_open_is_bounded() -> None:
