@@ -198,6 +198,15 @@ ENV_STDOUT_BYTES = "LAMBDASCOPE_STDOUT_BYTES"
 # What the extension makes of the platform's own records, and which log lines it forwards.
 ENV_PLATFORM = "LAMBDASCOPE_PLATFORM"
 ENV_LOGS = "LAMBDASCOPE_LOGS"
+# Where telemetry goes, and a secret that holds the headers for it.
+ENV_DESTINATION = "LAMBDASCOPE_DESTINATION"
+ENV_HEADERS_SECRET = "LAMBDASCOPE_HEADERS_SECRET_ARN"  # noqa: S105 - a variable's name
+# Of AWS's command line and libraries, and of OpenSSL.
+ENV_ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
+ENV_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - as above
+ENV_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - as above
+ENV_ENDPOINT_URL = "AWS_ENDPOINT_URL"
+ENV_SSL_CERT_FILE = "SSL_CERT_FILE"
 
 # OpenTelemetry specification, "OTLP Exporter Configuration".
 OTLP_ENV_PREFIX = "OTEL_EXPORTER_OTLP_"
