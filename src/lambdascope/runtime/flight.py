@@ -20,10 +20,12 @@ from _signal import (  # type: ignore[import-not-found]  # `signal` needs enum
     signal,
 )
 from _thread import RLock
+from os import pwrite
 
 from lambdascope.runtime.handoff import open_private
 from lambdascope.runtime.resource import resource_facts
 from lambdascope.wire import flight as layout
+from lambdascope.wire.flight import END, HEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _ROOM = layout.SLOT_BYTES - layout.RESERVE_BYTES
 _MAX_SCOPE = 65_535
 _NO_SPAN = bytes(8)
+# Of the announcement, without the number of links.
+_FIXED = layout.HEAD_BYTES - 1
 _NO_LINKS = b"\0"
 _COLD = b"\1"
 _WARM = b"\0"
@@ -226,13 +230,17 @@ class FlightRecorder:
                 trace.source,
                 trace.reason,
             )
-        ).encode("utf-8", "replace")
+        )
+        try:
+            encoded = texts.encode()
+        except UnicodeEncodeError:
+            encoded = texts.encode("utf-8", "replace")
         links = _links(trace.links) if trace.links else _NO_LINKS
         number = trace.span_id[:4]
         data = b"".join(
             (
-                (layout.HEAD_BYTES - 1 + len(links) + len(texts)).to_bytes(4, "little"),
-                layout.HEAD,
+                (_FIXED + len(links) + len(encoded)).to_bytes(4, "little"),
+                HEAD,
                 trace.trace_id,
                 trace.span_id,
                 trace.parent_span_id or _NO_SPAN,
@@ -241,9 +249,9 @@ class FlightRecorder:
                 trace.flags.to_bytes(4, "little"),
                 _COLD if file.is_cold else _WARM,
                 links,
-                texts,
+                encoded,
                 number,
-                layout.END,
+                END,
             )
         )
         if file.is_cold:
@@ -252,9 +260,10 @@ class FlightRecorder:
             self._number = number
             self._lost = 0
             self.has_own_spans = self.has_stacks = False
+            start = self._start
             # No platform sends headers that long.
-            if len(data) < _ROOM and self._put(data, self._start):
-                self._at = self._start + len(data) - 4
+            if len(data) < _ROOM and self._put(data, start):
+                self._at = start + len(data) - 4
             else:
                 self._at = 0
 
@@ -342,7 +351,7 @@ class FlightRecorder:
     def _put(self, data: bytes, position: int) -> bool:
         file = self._file
         try:
-            if os.pwrite(file.fd, data, position) == len(data):
+            if pwrite(file.fd, data, position) == len(data):
                 return True
             raise OSError("the disk is full")
         except OSError as error:
