@@ -63,12 +63,15 @@ def read_platform_config(
 ) -> PlatformConfig:
     """Read the variables. A signal without a destination is not made."""
     config = PlatformConfig()
+    if _lower(environ, names.ENV_SDK_DISABLED) == "true":
+        return config
     wanted = _listed(environ, names.ENV_PLATFORM, (_SPANS, _METRICS), config.problems)
     if not _lower(environ, names.ENV_PLATFORM):
         wanted = {_SPANS, _METRICS}
-    config.spans = _SPANS in wanted and "traces" in destinations
-    without = _lower(environ, names.ENV_METRICS_EXPORTER) == _NONE
-    config.metrics = _METRICS in wanted and "metrics" in destinations and not without
+    without_spans = _lower(environ, names.ENV_TRACES_EXPORTER) == _NONE
+    config.spans = _SPANS in wanted and "traces" in destinations and not without_spans
+    without_metrics = _lower(environ, names.ENV_METRICS_EXPORTER) == _NONE
+    config.metrics = _METRICS in wanted and "metrics" in destinations and not without_metrics
     # Off unless asked for: every line is paid for again, and CloudWatch has it anyway.
     logs = _listed(environ, names.ENV_LOGS, tuple(_LOG_TYPES), config.problems)
     if logs and "logs" in destinations:

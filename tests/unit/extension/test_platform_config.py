@@ -63,6 +63,15 @@ def test_standard_variables() -> None:
     assert (False, 5.0, True) == (config.metrics, config.interval_s, config.is_cumulative)
 
 
+def test_what_is_turned_off_for_the_function_is_off_here() -> None:
+    """OTEL_TRACES_EXPORTER=none leaves the metrics, OTEL_SDK_DISABLED leaves nothing."""
+    config = read_platform_config({names.ENV_TRACES_EXPORTER: "none"}, ALL)
+    assert (False, True) == (config.spans, config.metrics)
+
+    variables = {names.ENV_SDK_DISABLED: "TRUE", names.ENV_LOGS: "otlp"}
+    assert not read_platform_config(variables, ALL).wants_anything
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
