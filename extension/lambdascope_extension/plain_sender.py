@@ -37,6 +37,7 @@ from lambdascope_extension.answers import (
     Result,
     from_response,
     hint_for,
+    is_about_key,
     retry_after,
 )
 
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.exporter import Job
 
 _CONNECT_S = 1.0
+_MAX_BODY_BYTES = 65_536
 _SCHEME = "http://"
 # What makes `requests` go another way.
 _PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
@@ -57,6 +59,7 @@ def is_plain(destinations: Iterable[Destination], environ: Mapping[str, str]) ->
     """Whether all of these can be reached without TLS and proxies."""
     return not any(environ.get(name) for name in _PROXIES) and all(
         one.url.startswith(_SCHEME)
+        and not one.needs_aws
         and one.url.isascii()
         and one.url.isprintable()
         and " " not in one.url
@@ -182,6 +185,16 @@ class _Cuttable(Connection):
                 return self._socket
         raise _Unreachable(SLOW if isinstance(last, TimeoutError) else _text(last))
 
+    def _rest(self, sock: socket, body: bytes, length: int, deadline: float | None) -> bytes:
+        """The body of an answer; one that is cut off or very long does not undo its status."""
+        if length <= _MAX_BODY_BYTES:
+            try:
+                return super()._rest(sock, body, length, deadline)
+            except (ConnectionLost, OSError):
+                pass  # the collector has said what became of the batch
+        self.close()
+        return body
+
     def _connected(self, family: int, address: object) -> socket:
         sock = socket(family, SOCK_STREAM)
         try:
@@ -233,6 +246,7 @@ def _exchange(connection: _Cuttable, job: Job, request: bytes, deadline: float) 
         is_json=names.CONTENT_TYPE_JSON in head.headers.get("content-type", job.batch.kind),
     )
     if result.outcome != EXPORTED:
+        result.hint = (job.destination.hint if is_about_key(result) else "") or result.hint
         result.retry_after = retry_after(head.headers.get("retry-after", ""))
     return result
 

@@ -105,6 +105,26 @@ def test_statuses(collector: FakeCollector, sender: PlainSender, status: int, ou
     assert (outcome, 0.0 if outcome == EXPORTED else 3.0) == (result.outcome, result.retry_after)
 
 
+@pytest.mark.parametrize("length", [100, 10_000_000])
+def test_broken_answer_does_not_undo_its_status(sender: PlainSender, length: int) -> None:
+    """A 200 whose body is cut off or very long means that the batch was taken."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = server.accept()
+        client.recv(65_536)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+        client.sendall(b"x" * 50)
+        client.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    result = sender.send(job(f"http://127.0.0.1:{server.getsockname()[1]}"))
+    thread.join()
+    server.close()
+    assert (EXPORTED, 200) == (result.outcome, result.status)
+
+
 def test_slow_collector(collector: FakeCollector, sender: PlainSender) -> None:
     """An export ends with its time."""
     collector.plan(Answer(hold=threading.Event()))
