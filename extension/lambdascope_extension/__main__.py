@@ -21,6 +21,7 @@ from lambdascope_extension.rendezvous import (
     create_flight,
     listen,
     publish,
+    remove_flight,
     withdraw,
 )
 from lambdascope_extension.say import describe_fault, say
@@ -48,18 +49,27 @@ def main(name: str) -> int:
     listener = _listen(config.otlp_port)
     token = posix.urandom(_TOKEN_BYTES).hex()
     flight_file = f"{config.handoff_file}{names.FLIGHT_SUFFIX}"
-    flight_fd = -1 if listener is None else create_flight(flight_file)
+    flight_fd, problem = -1, ""
+    if listener is not None:
+        try:
+            flight_fd = create_flight(flight_file)
+        except Unpublished as error:
+            problem = f"{error}; invocations whose process dies will have no spans"
     line = _publish(config.handoff_file, listener, token)
+    if line and problem:  # else it is the same, and has been said
+        say(problem)
     try:
         events = client.register(name, config.events)
     except (Refused, ConnectionLost, ProtocolError) as error:
         say(f"cannot register with the Extensions API at {config.runtime_api}: {error}")
         withdraw(config.handoff_file, line)
+        remove_flight(flight_file, flight_fd)
         return 1
     _step_back()
     _live(client, listener, token, flight_fd=flight_fd, invoke=names.EVENT_INVOKE in events)
     if line:
         withdraw(config.handoff_file, line)
+    remove_flight(flight_file, flight_fd)
     return 0
 
 

@@ -49,7 +49,7 @@ def publish(path: str, port: int, token: str) -> str:
 
 
 def create_flight(path: str) -> int:
-    """Make the flight file beside the rendezvous file, anew; its descriptor, or -1.
+    """Make the flight file beside the rendezvous file, anew; its descriptor. Raises Unpublished.
 
     Before the rendezvous file: a runtime that finds that one looks for this one.
     """
@@ -58,8 +58,17 @@ def create_flight(path: str) -> int:
         _remove(path)
         flags = posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
         return posix.open(path, flags, 0o600)
+    except OSError as error:
+        raise Unpublished(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def remove_flight(path: str, fd: int) -> None:
+    """Remove the file that `fd` is open on, unless another environment has put its own there."""
+    try:
+        if posix.lstat(path).st_ino == posix.fstat(fd).st_ino:
+            posix.unlink(path)
     except OSError:
-        return -1  # the rendezvous file cannot be written either, and that is said
+        pass  # it is gone already, or there was none
 
 
 def withdraw(path: str, line: str) -> None:

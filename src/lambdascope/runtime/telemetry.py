@@ -318,8 +318,8 @@ class Telemetry:
 
 
 def _interrupted() -> FrameType | None:
-    """What the signal handler above has interrupted, if there is one."""
+    """What the signal handler above has interrupted; without one, what is running."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code.co_name != "_on_signal":
         frame = frame.f_back
-    return frame.f_back if frame is not None else None
+    return frame.f_back if frame is not None else sys._getframe()

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lambdascope_extension.rendezvous import Unpublished, listen, publish, withdraw
+from lambdascope_extension.rendezvous import (
+    Unpublished,
+    create_flight,
+    listen,
+    publish,
+    remove_flight,
+    withdraw,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +102,41 @@ def test_listener_takes_connections_at_once() -> None:
     with socket.create_connection(("127.0.0.1", port), 5), pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", port)
     listener.close()
+
+
+def test_flight_file(tmp_path: Path) -> None:
+    """The flight file is private and new, also where a link lies in its place; then it is gone."""
+    target = tmp_path / "target"
+    target.write_text("precious")
+    path = tmp_path / ".lambdascope-1" / "handoff.flight"
+    path.parent.mkdir(0o700)
+    path.symlink_to(target)
+    fd = create_flight(str(path))
+    assert (0o600, 0, "precious") == (
+        path.lstat().st_mode & 0o777,
+        path.lstat().st_size,
+        target.read_text(),
+    )
+    assert os.fstat(fd).st_ino == path.lstat().st_ino
+    remove_flight(str(path), fd)
+    assert not path.exists()
+    remove_flight(str(path), fd)
+    os.close(fd)
+
+
+def test_flight_file_of_another_environment(tmp_path: Path) -> None:
+    """What another environment of the same user has put there meanwhile stays."""
+    path = str(tmp_path / "handoff.flight")
+    first, second = create_flight(path), create_flight(path)
+    remove_flight(path, first)
+    assert os.stat(path).st_ino == os.fstat(second).st_ino
+    os.close(first)
+    os.close(second)
+
+
+def test_flight_file_that_cannot_be_made(tmp_path: Path) -> None:
+    """What is in its place and cannot be replaced is named."""
+    path = tmp_path / "handoff.flight"
+    path.mkdir()
+    with pytest.raises(Unpublished, match=r"handoff\.flight: Is a directory"):
+        create_flight(str(path))

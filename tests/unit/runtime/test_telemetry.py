@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from lambdascope.runtime import telemetry as telemetry_module
@@ -22,10 +24,14 @@ class _Handoff:
         self.sent: list[tuple[bytes, str, int]] = []
         self.budgets: list[float] = []
         self.finished = 0
+        # How many spans each send loses.
+        self.drops = 0
+        self.dropped_spans = 0
 
     def send(self, body: bytes, request_id: str, spans: int, *, budget_s: float = 9.0) -> None:
         self.sent.append((body, request_id, spans))
         self.budgets.append(budget_s)
+        self.dropped_spans += self.drops
 
     def finish(self) -> None:
         self.finished += 1
@@ -209,3 +215,92 @@ def test_budget_follows_the_deadline(in_ms: int, least_s: float, most_s: float) 
     _telemetry(handoff, _Phases()).ended(make_times(make_invocation(in_ms=in_ms)), None)
 
     assert least_s <= handoff.budgets[0] <= most_s
+
+
+class _Flight:
+    """A fake of the flight recorder: what it was told, in words."""
+
+    def __init__(self, *, is_complete: bool = True, has_own_spans: bool = False) -> None:
+        self.is_complete = is_complete
+        self.has_own_spans = has_own_spans
+        self.has_stacks = False
+        self.told: list[str] = []
+
+    def stacks(self, text: str) -> None:
+        self.has_stacks = True
+        self.told.append("stacks" if __file__ in text else text)
+
+    def cut_short(self, cause: str) -> None:
+        self.told.append(cause)
+
+    def ended(self) -> None:
+        self.told.append("ended")
+
+    def erase(self) -> None:
+        self.told.append("erased")
+
+
+class _PhasesThatNote(_Phases):
+    def note_open(self, times: InvokeTimes, flight: _Flight) -> None:
+        flight.told.append("open")
+
+
+def _recorded(
+    handoff: _Handoff, flight: _Flight, in_ms: int = 5000
+) -> tuple[Telemetry, InvokeTimes]:
+    """Telemetry with a flight recorder, in the middle of an invocation."""
+    telemetry = _telemetry(handoff, _PhasesThatNote())
+    times = make_times(make_invocation(in_ms=in_ms))
+    telemetry.flight = times.flight = flight  # type: ignore[assignment]  # its shape
+    telemetry.began(times)
+    return telemetry, times
+
+
+@pytest.mark.parametrize(("in_ms", "kind"), [(5000, "terminated"), (-1, "timeout")])
+def test_terminated_with_a_flight_recorder(in_ms: int, kind: str) -> None:
+    """SIGTERM leaves the open invocation to the extension, and hands nothing over a second time."""
+    handoff, flight = _Handoff(), _Flight()
+    telemetry, _ = _recorded(handoff, flight, in_ms)
+
+    telemetry.terminated()
+    telemetry.terminated()
+
+    assert ["stacks", "open", kind] == flight.told[-3:]
+    assert [] == handoff.sent
+
+
+def test_terminated_with_full_notes() -> None:
+    """Where not everything had room in the notes, the runtime hands over what it has itself."""
+    handoff, flight = _Handoff(), _Flight(is_complete=False)
+    telemetry, times = _recorded(handoff, flight)
+
+    telemetry.terminated()
+
+    assert [(b"terminated", times.invocation.request_id, 1)] == handoff.sent
+    assert [] == flight.told
+
+
+def test_near_the_end() -> None:
+    """Near the deadline the stacks are noted, once, and only while the handler runs."""
+    handoff, flight = _Handoff(), _Flight()
+    telemetry, times = _recorded(handoff, flight)
+
+    telemetry.near_end(sys._getframe())
+    telemetry.near_end(sys._getframe())
+    assert ["stacks"] == flight.told
+    flight.has_stacks = False
+    times.returned_ns = 1
+    telemetry.near_end(sys._getframe())
+    assert ["stacks"] == flight.told
+
+
+@pytest.mark.parametrize(("dropped", "told"), [(0, "ended"), (2, "erased")])
+def test_end_that_was_not_told(dropped: int, told: str) -> None:
+    """Notes of an invocation whose end could not be handed over are no evidence of its death."""
+    handoff, flight = _Handoff(), _Flight()
+    telemetry, times = _recorded(handoff, flight)
+    handoff.drops = dropped
+
+    telemetry.ended(times, None)
+
+    assert [told] == flight.told
