@@ -190,6 +190,8 @@ class Flusher:
 
     def _send(self, now: float, skip: AbstractSet[str]) -> None:
         batch = self._buffer.take(skip)
+        while batch is not None and self._settlement.is_known_too_large(batch, now):
+            batch = self._buffer.take(skip)
         if batch is None:
             return
         destination = self._destinations[batch.signal]

@@ -122,6 +122,31 @@ def test_collector_that_refuses_everything_is_not_asked_for_ever() -> None:
     assert model.requests < 60
 
 
+def test_collector_that_finds_everything_bad_is_not_asked_for_ever() -> None:
+    """The same for 400: after so many cuts without a success, batches are dropped whole."""
+    bench = Bench(batch_bytes=1_000_000)
+    for _ in range(1000):
+        bench.put(1.0, traces("bad"))
+    model = Model(bench, poison="bad")
+    model.run()
+    assert (0, {"status_400": 1000}, 0) == bench.account
+    assert model.requests < 150
+
+
+def test_many_large_items_do_not_take_small_ones_with_them() -> None:
+    """However many items are over the cap, all others arrive, and few requests are refused."""
+    bench = Bench(batch_bytes=1_000_000)
+    for number in range(50):
+        bench.put(1.0, traces(f"big{number}" * 200))
+    for number in range(50):
+        bench.put(1.0, traces(f"small{number}"))
+    model = Model(bench, cap=500)
+    model.run()
+    assert sorted(f"small{number}" for number in range(50)) == sorted(model.taken)
+    assert (50, {"too_large": 50}, 0) == bench.account
+    assert model.requests < 40
+
+
 def test_broken_connection_after_a_freeze_does_not_count() -> None:
     """What broke while the environment was frozen says nothing about the collector."""
     bench = Bench()
