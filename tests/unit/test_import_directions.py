@@ -97,6 +97,7 @@ LATER = {
     "lambdascope.runtime.otel.log_provider": "with the API of logs",
     "lambdascope.runtime.otel.logging_export": "together with logging",
     "lambdascope.runtime.otel.metrics": "with the API of metrics",
+    "lambdascope.runtime.otel.propagators": "with the API of propagators",
     "lambdascope.runtime.otel.providers": "with it",
     "lambdascope.runtime.otel.temporality": "with the SDK's metrics",
     "lambdascope.runtime.processes": "with it",

@@ -25,7 +25,7 @@ from lambdascope.runtime.faults import ErrorReport, exit_fault, exit_status
 from lambdascope.runtime.handler import is_asynchronous, load_handler
 from lambdascope.runtime.handoff import Handoff
 from lambdascope.runtime.import_times import ImportTimes
-from lambdascope.runtime.import_watch import ImportWatch
+from lambdascope.runtime.import_watch import ImportWatch, watch_libraries
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.logs import Logs, say
 from lambdascope.runtime.loop import Loop
@@ -36,6 +36,7 @@ from lambdascope.wire.runtime_api import InitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import NoReturn
 
@@ -224,6 +225,11 @@ class Runtime:
         watch.when_imported("logging", self._attach_logging)
         for part in ("trace", "metrics", "_logs"):
             watch.when_imported(f"opentelemetry.{part}", self._join_opentelemetry)
+        watch.when_imported(
+            "opentelemetry.propagate", self._join_opentelemetry, before=_hide_propagators
+        )
+        watch.when_imported("botocore.handlers", self._join_aws_calls)
+        watch_libraries(watch, self._config)
         self._watch_patchers(watch)
         if self._init.imports is not None:
             self._init.imports.install()
@@ -256,6 +262,11 @@ class Runtime:
         from lambdascope.runtime.otel.join import join
 
         join(module.__name__, self._config, lambda: self._clock, self._logs.say)
+
+    def _join_aws_calls(self, module: ModuleType) -> None:
+        from lambdascope.runtime.outbound import AwsCalls
+
+        AwsCalls(w3c="tracecontext" in self._config.propagators).join(module)
 
     def _pass_snapshot(self, snapshot: Snapshot) -> int:
         """SnapStart: hooks, the snapshot, hooks. The exit status when one of them failed, or 0."""
@@ -358,6 +369,12 @@ class Runtime:
             tb = tb.tb_next
         where = f" ({tb.tb_frame.f_code.co_filename}:{tb.tb_lineno})" if tb is not None else ""
         self._logs.say(f"{type(fault).__name__}: {fault}{where}; the runtime ends")
+
+
+def _hide_propagators() -> Callable[[], object]:
+    from lambdascope.runtime.otel.settings import hide_propagators
+
+    return hide_propagators()
 
 
 def _put_task_root_first(task_root: str) -> None:

@@ -108,11 +108,13 @@ class RuntimeConfig:
             self.sampler = read_sampler(name, argument, self.problems) if name else None
         self.time_imports = self.record_spans and get("LAMBDASCOPE_IMPORTS", "") != "0"
         self.hold_gc = get("LAMBDASCOPE_INIT_GC", "") != "on"
+        self.instruments = _instruments(get(names.ENV_INSTRUMENT, "")) if self.record_spans else ()
+        self.instrument_index = get(names.ENV_INSTRUMENT_INDEX, "")
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
         self.wants_export = self.to_console or bool(
             get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
         )
-        propagators = read_propagators(get("OTEL_PROPAGATORS", ""), self.problems)
+        propagators = read_propagators(get(names.ENV_PROPAGATORS, ""), self.problems)
         self.propagators, self.reads_xray = propagators
         self.xray_policy = self._xray_policy(environ)
         self.service_name = get("OTEL_SERVICE_NAME", "")
@@ -169,6 +171,12 @@ def read_propagators(text: str, problems: list[str]) -> tuple[tuple[str, ...], b
         return (), False
     taken = sorted((each for each in _PROPAGATORS if each in chosen), key=chosen.index)
     return tuple(taken), "xray" in taken or "xray-lambda" in taken
+
+
+def _instruments(text: str) -> tuple[str, ...] | None:
+    """LAMBDASCOPE_INSTRUMENT: what is to be instrumented; None is all that can be."""
+    chosen = tuple(each.strip().lower() for each in text.split(",") if each.strip())
+    return () if chosen in (("none",), ("off",)) else chosen or None
 
 
 def _api_address(environ: Mapping[str, str]) -> tuple[str, int]:

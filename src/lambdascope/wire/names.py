@@ -227,6 +227,24 @@ ENV_LOGS_EXPORTER = "OTEL_LOGS_EXPORTER"
 ENV_PYTHON_LOGGING = "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED"
 ENV_SERVICE_NAME = "OTEL_SERVICE_NAME"
 ENV_RESOURCE_ATTRIBUTES = "OTEL_RESOURCE_ATTRIBUTES"
+ENV_PROPAGATORS = "OTEL_PROPAGATORS"
+ENV_DISABLED_INSTRUMENTATIONS = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+
+# --- Instrumentation of the function's libraries --------------------------------------------------
+ENV_INSTRUMENT = "LAMBDASCOPE_INSTRUMENT"
+ENV_INSTRUMENT_INDEX = "LAMBDASCOPE_INSTRUMENT_INDEX"
+# Beside the package `lambdascope`: one "module package.module:Class" in a line.
+INSTRUMENT_INDEX_FILE = "lambdascope.instruments"
+# Modules whose import has OpenTelemetry's instrumentor of the library applied, if it is installed
+# (runtime/otel/instruments.py has which). `logging`, `threading`, `asyncio`, `click` and the like
+# are in too many functions, and Django's configures the settings: only on request.
+INSTRUMENTED = (
+    "aio_pika aiobotocore.client aiohttp aiohttp.web aiokafka aiopg asyncpg boto3 botocore.client "
+    "cassandra.cluster celery confluent_kafka elasticsearch falcon fastapi flask grpc grpc.aio "
+    "httpx httpx2 jinja2 kafka mysql.connector MySQLdb openai pika psycopg psycopg2 pymemcache "
+    "pymongo pymssql pymysql pyramid.config redis remoulade requests sqlalchemy sqlite3 starlette "
+    "tornado.web tortoise urllib.request urllib3 vertexai"
+)
 
 # --- Handoff from our runtime to our extension (OTLP/HTTP plus these) -----------------------------
 TRACES_PATH = "/v1/traces"

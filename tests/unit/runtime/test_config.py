@@ -62,6 +62,8 @@ def test_everything_lambda_sets() -> None:
         "record_spans": True,
         "time_imports": True,
         "hold_gc": True,
+        "instruments": None,
+        "instrument_index": "",
         "handoff_file": "",
         "wants_export": False,
         "propagators": ("tracecontext", "baggage"),
@@ -72,6 +74,22 @@ def test_everything_lambda_sets() -> None:
         "service_name": "",
         "resource_attributes": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", None),
+        (" ", None),
+        ("none", ()),
+        (" OFF ", ()),
+        ("botocore, Requests,", ("botocore", "requests")),
+    ],
+)
+def test_what_is_instrumented(text: str, chosen: tuple[str, ...] | None) -> None:
+    """All that can be, nothing, or the named; nothing where no spans are recorded."""
+    assert chosen == _make(LAMBDASCOPE_INSTRUMENT=text).instruments
+    assert () == _make(LAMBDASCOPE_INSTRUMENT=text, OTEL_SDK_DISABLED="true").instruments
 
 
 def test_handler_from_argument() -> None:

@@ -96,6 +96,7 @@ class DirectExport:
         threading.Thread(target=self._work, args=(self._changed,), name=name, daemon=True).start()
 
     def _work(self, changed: threading.Condition) -> None:
+        _suppress_instrumentation()
         while True:
             with changed:
                 changed.wait_for(lambda: self._pending)
@@ -113,3 +114,15 @@ class DirectExport:
                 self.dropped_spans += 0 if taken else spans
                 del self._pending[0]
                 changed.notify_all()
+
+
+def _suppress_instrumentation() -> None:
+    """What this thread sends is none of the function's calls: no instrumentor makes spans of it."""
+    try:
+        from opentelemetry import context
+
+        # The plain key is the one of older instrumentors.
+        for key in ("suppress_instrumentation", context._SUPPRESS_INSTRUMENTATION_KEY):
+            context.attach(context.set_value(key, True))
+    except (ImportError, AttributeError):
+        pass  # then there is no exporter either, or no instrumentor that looks for the key

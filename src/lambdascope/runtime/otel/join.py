@@ -7,9 +7,11 @@ loops.
 from __future__ import annotations
 
 import os
+import sys
 
 from lambdascope.runtime.otel import settings
 from lambdascope.runtime.telemetry import Telemetry
+from lambdascope.wire import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ def join(
     part: str, config: RuntimeConfig, clock: Callable[[], Clock], say: Callable[[str], None]
 ) -> None:
     """The module `part` has been imported."""
+    if part == "opentelemetry.propagate":
+        from lambdascope.runtime.otel.propagators import choose
+
+        # Those are chosen also where the SDK is disabled (specification of that variable).
+        choose(sys.modules[part], os.environ.get(names.ENV_PROPAGATORS, ""), config, say)
+        return
     if settings.is_disabled(os.environ):
         return
     if part == "opentelemetry.trace":

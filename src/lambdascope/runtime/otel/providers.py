@@ -26,7 +26,9 @@ class LazyTracerProvider(trace.ProxyTracerProvider):
         own = trace._TRACER_PROVIDER
         if own is not None:
             return own.get_tracer(*args, **kwargs)  # type: ignore[arg-type]  # as they came
-        self._sdk.is_wanted = True
+        # An instrumentor has its tracer for what may never come.
+        if ".instrumentation." not in str(args[0] if args else ""):
+            self._sdk.is_wanted = True
         if self._sdk.provider is not None:
             return self._sdk.provider.get_tracer(*args, **kwargs)  # type: ignore[arg-type]
         return LazyTracer(self._sdk, args, kwargs)

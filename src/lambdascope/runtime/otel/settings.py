@@ -6,6 +6,8 @@ opentelemetry-instrumentation-logging.
 
 from __future__ import annotations
 
+import os
+
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
@@ -92,3 +94,14 @@ def logging_is_exported(environ: Mapping[str, str]) -> bool:
 
 def _exporter(environ: Mapping[str, str], variable: str) -> str:
     return environ.get(variable, "").strip().lower()
+
+
+def hide_propagators() -> Callable[[], None]:
+    """Hide OTEL_PROPAGATORS until what this returns is called."""
+    hidden = os.environ.pop(names.ENV_PROPAGATORS, None)
+
+    def restore() -> None:
+        if hidden is not None:
+            os.environ[names.ENV_PROPAGATORS] = hidden
+
+    return restore
