@@ -7,8 +7,11 @@ taken is such that fields can be appended to it. It knows nothing of why an invo
 from __future__ import annotations
 
 from lambdascope.otlp.model import Link
+from lambdascope.otlp.names import PARENT_NONE
 from lambdascope.otlp.walk import WIRE_FIXED64, WIRE_LENGTH, iter_fields
+from lambdascope.otlp.xray_link import link_of, xray_id
 from lambdascope.wire import flight as layout
+from lambdascope.wire.trace_header import parse_trace_header
 
 _START = 7
 
@@ -40,7 +43,7 @@ class Head:
         if not texts:
             raise ValueError(f"an announcement of {len(payload)} bytes")
         _, self.request_id, self.trigger, self.arn, self.xray_trace_id, self.tenant_id = texts[:6]
-        self.trace_state, self.parent_source, self.parent_reason = texts[6:]
+        self.trace_state, self.parent_source, self.parent_reason, header = texts[6:]
         self.trace_id, self.span_id = payload[:16], payload[16:24]
         parent = payload[24:32]
         self.parent_span_id = parent if any(parent) else b""
@@ -51,6 +54,17 @@ class Head:
         first = layout.HEAD_BYTES
         end = first + layout.LINK_BYTES * payload[first - 1]
         self.links = [_link(payload[at:]) for at in range(first, end, layout.LINK_BYTES)]
+        if not self.parent_source:
+            self._read_header(header)
+
+    def _read_header(self, text: str) -> None:
+        self.parent_source = PARENT_NONE
+        if text:
+            header = parse_trace_header(text)
+            self.xray_trace_id = xray_id(header.trace_id)
+            self.links, self.parent_reason = link_of(
+                header.trace_id, header.parent_id, sampled=header.sampled
+            )
 
 
 class Notes:

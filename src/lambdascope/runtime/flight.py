@@ -218,24 +218,29 @@ class FlightRecorder:
         if file.fd < 0:
             return
         invocation = times.invocation
+        places: tuple[str, ...]
+        if trace.is_read:
+            places = (trace.trace_state, trace.source, trace.reason, "")
+            links = _links(trace.links) if trace.links else _NO_LINKS
+            xray_trace_id = trace.xray_trace_id
+        else:
+            places = ("", "", "", trace.header or "")
+            links, xray_trace_id = _NO_LINKS, ""
         texts = "\0".join(
             (
                 file.pid,
                 invocation.request_id,
                 times.trigger,
                 invocation.invoked_function_arn,
-                trace.xray_trace_id,
+                xray_trace_id,
                 invocation.tenant_id or "",
-                trace.trace_state,
-                trace.source,
-                trace.reason,
+                *places,
             )
         )
         try:
             encoded = texts.encode()
         except UnicodeEncodeError:
             encoded = texts.encode("utf-8", "replace")
-        links = _links(trace.links) if trace.links else _NO_LINKS
         number = trace.span_id[:4]
         data = b"".join(
             (

@@ -11,24 +11,14 @@ from __future__ import annotations
 
 from os import urandom
 
-from lambdascope.otlp.model import Link
-from lambdascope.otlp.names import (
-    FLAG_HAS_IS_REMOTE,
-    FLAG_IS_REMOTE,
-    FLAGS_LOCAL,
-    FLAGS_REMOTE,
-    PARENT_NONE,
-    PARENT_XRAY,
-)
+from lambdascope.otlp.names import FLAGS_LOCAL, FLAGS_REMOTE, PARENT_NONE, PARENT_XRAY
 from lambdascope.runtime.config import XRAY_PARENT
-from lambdascope.wire.trace_header import parse_trace_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lambdascope.otlp.model import Link
     from lambdascope.runtime.senders import Senders
     from lambdascope.wire.trace_header import TraceHeader
-
-_REMOTE = FLAG_HAS_IS_REMOTE | FLAG_IS_REMOTE
 
 
 class TraceParent:
@@ -38,13 +28,16 @@ class TraceParent:
     header's Root as X-Ray writes it ("1-8hex-24hex"), or "". `source` is where the parent is from,
     `reason` what became of the other candidates, `sampled` what the parent's sender says of its
     own recording (None if nothing). `trace_state`, `baggage` and `lineage` are for passing on.
-    `is_plain`: there was nothing but the X-Ray header.
+    `is_plain`: there was nothing but the X-Ray header. Where that cannot be the parent it is not
+    even read before the response (`is_read`): only then somebody asks for what is in it.
     """
 
     __slots__ = (
         "baggage",
         "flags",
+        "header",
         "is_plain",
+        "is_read",
         "lineage",
         "links",
         "parent_span_id",
@@ -59,50 +52,57 @@ class TraceParent:
     )
 
     def __init__(self, header: str | None, policy: str, senders: Senders | None = None) -> None:
-        self.trace_id = self.parent_span_id = b""
-        self.links: list[Link] = []
-        self.flags = FLAGS_LOCAL
-        self.xray_trace_id = self.lineage = self.reason = self.trace_state = self.baggage = ""
-        self.source = PARENT_NONE
-        self.is_plain = senders is None
-        self.sampled: bool | None = None
-        parsed = parse_trace_header(header) if header else None
-        if parsed is not None:
-            may_be_parent = policy == XRAY_PARENT and bool(parsed.sampled)
-            free = senders is None or senders.remote is None or senders.yields
-            self._use(parsed, may_be_parent=may_be_parent, free=free)
-        if senders is not None:
-            self._use_senders(senders)
         ids = urandom(32)
-        self.span_id, self.report_span_id = ids[:8], ids[8:16]
-        if not self.trace_id:
-            self.trace_id = ids[16:]
+        self.span_id, self.report_span_id, self.trace_id = ids[:8], ids[8:16], ids[16:]
+        self.parent_span_id = b""
+        self.flags = FLAGS_LOCAL
+        self.header = header
+        self.is_plain = senders is None
+        self.is_read = False
+        if policy == XRAY_PARENT or senders is not None:
+            self._read(policy, senders)
+
+    def __getattr__(self, name: str) -> object:
+        # Of the slots, those that only `_read` sets.
+        if name in TraceParent.__slots__ and not self.is_read:
+            self._read("", None)
+            return getattr(self, name)
+        raise AttributeError(name)
 
     def hex_ids(self) -> tuple[str, str]:
         """Trace id and the invoke span's id, as logs and headers write them."""
         return self.trace_id.hex(), self.span_id.hex()
 
-    def _use(self, header: TraceHeader, *, may_be_parent: bool, free: bool) -> None:
+    def _read(self, policy: str, senders: Senders | None) -> None:
+        self.is_read = True
+        self.links: list[Link] = []
+        self.xray_trace_id = self.lineage = self.reason = self.trace_state = self.baggage = ""
+        self.source = PARENT_NONE
+        self.sampled: bool | None = None
+        if self.header:
+            from lambdascope.wire.trace_header import parse_trace_header
+
+            parsed = parse_trace_header(self.header)
+            may_be_parent = policy == XRAY_PARENT and bool(parsed.sampled)
+            free = senders is None or senders.remote is None or senders.yields
+            self._use(parsed, may_be_parent=may_be_parent and free)
+        if senders is not None:
+            self._use_senders(senders)
+
+    def _use(self, header: TraceHeader, *, may_be_parent: bool) -> None:
+        from lambdascope.otlp.xray_link import link_of, xray_id
+
         self.lineage = header.lineage
         hex_id = header.trace_id
-        if not hex_id:
-            self.reason = "xray: malformed"
-            return
-        self.xray_trace_id = f"1-{hex_id[:8]}-{hex_id[8:]}"
-        trace_id, span_id = bytes.fromhex(hex_id), bytes.fromhex(header.parent_id)
-        if may_be_parent and free:
+        self.xray_trace_id = xray_id(hex_id)
+        if may_be_parent and hex_id:
             # A header that was passed through may have no Parent: then the trace is still the same.
-            self.trace_id = trace_id
-            self.parent_span_id = span_id
-            self.flags = FLAGS_REMOTE if span_id else FLAGS_LOCAL
+            self.trace_id = bytes.fromhex(hex_id)
+            self.parent_span_id = bytes.fromhex(header.parent_id)
+            self.flags = FLAGS_REMOTE if self.parent_span_id else FLAGS_LOCAL
             self.source, self.sampled = PARENT_XRAY, True
-        elif span_id:
-            flags = FLAGS_REMOTE if header.sampled else _REMOTE
-            self.links = [Link(trace_id=trace_id, span_id=span_id, flags=flags)]
-            # Not sampled, it is nobody's parent, whatever the policy says.
-            self.reason = "xray: linked" if header.sampled else "xray: linked, not sampled"
         else:
-            self.reason = "xray: no parent in it"
+            self.links, self.reason = link_of(hex_id, header.parent_id, sampled=header.sampled)
 
     def _use_senders(self, senders: Senders) -> None:
         self.baggage = senders.baggage

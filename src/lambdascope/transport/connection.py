@@ -120,16 +120,20 @@ class Connection:
             except OSError:
                 pass  # the function closed the descriptor, as with os.closerange
 
-    def send(self, data: bytes, *, timeout: float | None = None) -> None:
+    def send(
+        self, data: bytes, *, timeout: float | None = None, trust_s: float | None = None
+    ) -> None:
         """Send all of a request. Raises ConnectionLost; the connection is then closed.
 
-        `timeout` bounds the whole sending, without connecting, which has its own. Raises
-        LocalProtocolError when the answer to the request before has not been received.
+        `timeout` bounds the whole sending, without connecting, which has its own; `trust_s` takes
+        the place of the connection's own for this request. Raises LocalProtocolError when the
+        answer to the request before has not been received.
         """
         if self._awaiting:
             raise LocalProtocolError("a request was sent whose answer has not been received")
         sock = self._socket
-        if sock is None or (monotonic() - self._used_at >= self._trust_s and _is_stale(sock)):
+        trust_s = self._trust_s if trust_s is None else trust_s
+        if sock is None or (monotonic() - self._used_at >= trust_s and _is_stale(sock)):
             sock = self._open()
         timeout = self._io_timeout if timeout is None else timeout
         deadline = None if timeout is None else monotonic() + timeout
@@ -158,13 +162,15 @@ class Connection:
         timeout = self._io_timeout if timeout is None else timeout
         return self._answer(timeout, None if timeout is None else monotonic() + timeout)
 
-    def exchange(self, data: bytes, *, timeout: float | None = None) -> tuple[Head, bytes]:
+    def exchange(
+        self, data: bytes, *, timeout: float | None = None, trust_s: float | None = None
+    ) -> tuple[Head, bytes]:
         """Send a request and receive its response; `timeout` is for both together."""
         if timeout is None:
-            self.send(data)
+            self.send(data, trust_s=trust_s)
             return self.receive()
         deadline = monotonic() + timeout
-        self.send(data, timeout=timeout)
+        self.send(data, timeout=timeout, trust_s=trust_s)
         return self._answer(timeout, deadline)
 
     def _answer(self, timeout: float | None, deadline: float | None) -> tuple[Head, bytes]:

@@ -54,7 +54,8 @@ LOST = b"X"
 END = b"\0\0\0\0"
 # Length, kind, number.
 FRAME_BYTES = 9
-# `pid` is 0 where the process must not be sent a signal.
+# `pid` is 0 where the process must not be sent a signal. `trace_header` is X-Ray's as it came,
+# given where the runtime has not read it; it is not the parent.
 HEAD_TEXTS = (
     "pid",
     "request_id",
@@ -65,6 +66,7 @@ HEAD_TEXTS = (
     "trace_state",
     "parent_source",
     "parent_reason",
+    "trace_header",
 )
 HEAD_BYTES = 54
 LINK_BYTES = 28

@@ -12,6 +12,7 @@ from lambdascope.runtime.flight import FlightFile, FlightRecorder
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire import flight as layout
+from lambdascope_extension.notes import Head
 from unit.runtime.kit import ARN, TRACE, Lines, make_config, make_invocation, make_times
 
 if TYPE_CHECKING:
@@ -43,10 +44,13 @@ def recorder(path: Path) -> FlightRecorder:
     return found
 
 
-def begin(flight: FlightRecorder, **headers: str) -> InvokeTimes:
-    """Announce an invocation."""
+def begin(flight: FlightRecorder, *, is_read: bool = False, **headers: str) -> InvokeTimes:
+    """Announce an invocation; `is_read` is whether its trace header has been looked into."""
     times = make_times(make_invocation(lambda_runtime_trace_id=TRACE, **headers))
     times.trace = TraceParent(TRACE, "link")
+    assert not times.trace.is_read
+    if is_read:
+        assert times.trace.links
     flight.began(times, times.trace)
     return times
 
@@ -59,7 +63,7 @@ def frames(path: Path, slot: int = 0) -> list[tuple[bytes, bytes]]:
 
 def test_head(path: Path) -> None:
     """An announcement has all that the invoke span needs, in the agreed order."""
-    times = begin(recorder(path), lambda_runtime_aws_tenant_id="blue")
+    times = begin(recorder(path), is_read=True, lambda_runtime_aws_tenant_id="blue")
     trace = times.trace
     assert trace is not None
     ((kind, payload),) = frames(path)
@@ -82,7 +86,20 @@ def test_head(path: Path) -> None:
         "trace_state": "",
         "parent_source": trace.source,
         "parent_reason": trace.reason,
+        "trace_header": "",
     } == dict(zip(layout.HEAD_TEXTS, layout.head_texts(payload), strict=True))
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_head_for_the_extension(path: Path, is_read: bool) -> None:
+    """The extension makes the same of it whether the runtime has read the trace header or not."""
+    trace = begin(recorder(path), is_read=is_read).trace
+    assert trace is not None
+    head = Head(frames(path)[0][1])
+
+    assert (trace.trace_id, trace.span_id, trace.flags) == (head.trace_id, head.span_id, head.flags)
+    assert (trace.links, trace.xray_trace_id) == (head.links, head.xray_trace_id)
+    assert (trace.source, trace.reason) == (head.parent_source, head.parent_reason)
 
 
 def test_first_invocation(path: Path) -> None:
