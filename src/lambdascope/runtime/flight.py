@@ -183,6 +183,7 @@ class FlightRecorder:
         "_at",
         "_erases",
         "_file",
+        "_is_full",
         "_lock",
         "_lost",
         "_number",
@@ -200,6 +201,7 @@ class FlightRecorder:
         # Where the next frame goes; 0 when there is no invocation.
         self._at = 0
         self._lost = 0
+        self._is_full = False
         # Whether the function's own spans come here, and whether stacks have.
         self.has_own_spans = False
         self.has_stacks = False
@@ -207,7 +209,7 @@ class FlightRecorder:
     @property
     def is_complete(self) -> bool:
         """Whether an invocation has been announced, and everything of it has had room."""
-        return self._at > 0 and self._file.fd >= 0 and not self._lost
+        return self._at > 0 and self._file.fd >= 0 and not self._is_full
 
     def began(self, times: InvokeTimes, trace: TraceParent) -> None:
         """Announce an invocation: what its span is made of when nobody else can make it.
@@ -264,6 +266,7 @@ class FlightRecorder:
         with self._lock:
             self._number = number
             self._lost = 0
+            self._is_full = False
             self.has_own_spans = self.has_stacks = False
             start = self._start
             # No platform sends headers that long.
@@ -327,7 +330,7 @@ class FlightRecorder:
         payload = (span_id, scope_size.to_bytes(2, "little"), scope, encoded_span)
         with self._lock:
             at = self._at
-            if not at or self._lost or at - self._start + size + 64 > _ROOM:
+            if not at or self._is_full or at - self._start + size + 64 > _ROOM:
                 self._append(kind, b"".join(payload), _ROOM)
                 return
             # Most of the function's spans come here, twice each: all in one go.
@@ -345,7 +348,9 @@ class FlightRecorder:
                 return
             # What tells of the loss is written again behind each frame.
             if at - self._start + len(data) + 64 > room:
-                self._lost += 1
+                self._is_full = True
+                # Each span once: one of which only the end is lost stays open.
+                self._lost += kind == layout.OPEN
                 data = b""
             lost = b""
             if self._lost:

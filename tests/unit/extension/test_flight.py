@@ -264,6 +264,7 @@ def test_no_room_in_the_notes(environment: Environment) -> None:
     for number in range(200):
         span_id = number.to_bytes(8, "big")
         recorder.span_started(encoded("x" * 900, span_id), span_id, SCOPE)
+        recorder.span_ended(encoded("x" * 900, span_id, 1), span_id, SCOPE)
 
     found = len(spans_of(environment.die()))
     lost = 201 - found
