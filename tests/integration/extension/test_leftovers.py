@@ -10,6 +10,7 @@ import pytest
 
 from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform, Sender
 from fake_collector import ENDPOINT, Answer, FakeCollector, span_names, traces
+from lambdascope.cli.main import run
 from lambdascope.otlp.lines import parse_line
 from lambdascope.wire import names
 
@@ -78,7 +79,7 @@ def test_retry_after_a_reset_is_recognisable(tmp_path: Path) -> None:
 
 
 def test_end_of_the_environment_leaves_lines(tmp_path: Path) -> None:
-    """At a spindown what is left goes to standard output, and nothing to a file."""
+    """At a spindown what is left goes to standard output, from where `replay` sends it on."""
     with FakePlatform() as platform:
         process = subprocess.Popen(
             [sys.executable, "-IS", str(EXECUTABLE)],
@@ -102,6 +103,13 @@ def test_end_of_the_environment_leaves_lines(tmp_path: Path) -> None:
     lines = [parse_line(line) for line in out.splitlines()]
     assert [["a", "b"]] == [span_names(line.body) for line in lines if line is not None]
     assert "2 dropped (stdout 2)" in err
+    (tmp_path / "export.log").write_text(f"START\n{out}END\n")
+    with FakeCollector() as collector:
+        assert 0 == run(["replay", str(tmp_path / "export.log"), "--endpoint", collector.endpoint])
+    assert ["a", "b"] == collector.spans
+    assert [line.id for line in lines if line is not None] == [
+        one.batch_id for one in collector.requests
+    ]
     assert [] == [one.name for one in (tmp_path / "own").iterdir() if "spool" in one.name]
 
 
