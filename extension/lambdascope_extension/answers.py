@@ -60,6 +60,11 @@ def from_response(status: int, phrase: str, body: bytes, *, is_json: bool) -> Re
     return Result(outcome, reason=reason, hint=_hint(status), status=status)
 
 
+def is_about_key(result: Result) -> bool:
+    """Whether the destination does not take the key."""
+    return result.status in (401, 403)
+
+
 def _hint(status: int) -> str:
     if status in (401, 403):
         return f"check {names.ENV_OTLP_HEADERS}"

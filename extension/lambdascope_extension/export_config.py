@@ -10,51 +10,38 @@ from __future__ import annotations
 import posix
 
 from lambdascope.wire import names
+from lambdascope_extension.destination import (
+    DEFAULT_HOLD_S,
+    DEFAULT_TIMEOUT_S,
+    HEADERS,
+    Destination,
+    ExportConfig,
+    Secret,
+)
 from lambdascope_extension.ledger import SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+__all__ = [
+    "DEFAULT_HOLD_S",
+    "DEFAULT_TIMEOUT_S",
+    "Destination",
+    "ExportConfig",
+    "parse_headers",
+    "read_export_config",
+    "unquote",
+]
+
 _PREFIX = names.OTLP_ENV_PREFIX
-DEFAULT_HOLD_S = 0.5
-DEFAULT_TIMEOUT_S = 10.0
 # The specification counts the time-out in ms, the Python SDK in seconds: nobody waits 1000 s.
 _LEAST_MS = 1000
 _HTTP_PROTOBUF = "http/protobuf"
+_GRPC = "grpc"
 _LOOPBACK_HOSTS = ("localhost", "::1", "0.0.0.0", "ip6-localhost")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset("0123456789abcdefABCDEF")
-
-
-class Destination:
-    """Where one signal goes. `shown` is the URL without anything secret; `verify` and `cert` are
-    what `requests` takes."""
-
-    __slots__ = ("cert", "gzip", "headers", "port", "shown", "signal", "timeout_s", "url", "verify")
-
-    def __init__(self, *, signal: str, url: str, shown: str, port: int) -> None:
-        self.signal = signal
-        self.url = url
-        self.shown = shown
-        self.port = port
-        self.headers: dict[str, bytes] = {}
-        self.timeout_s = DEFAULT_TIMEOUT_S
-        self.gzip = False
-        self.verify: str | bool = True
-        self.cert: str | tuple[str, str] | None = None
-
-
-class ExportConfig:
-    """Values only. A signal has either a destination or, in `reasons`, why it is dropped."""
-
-    __slots__ = ("destinations", "hold_s", "problems", "reasons")
-
-    def __init__(self) -> None:
-        self.destinations: dict[str, Destination] = {}
-        self.reasons: dict[str, str] = {}
-        self.hold_s = DEFAULT_HOLD_S
-        self.problems: list[str] = []
 
 
 def read_export_config(
@@ -108,8 +95,7 @@ class _Reader:
         if not endpoint:
             return None
         try:
-            self._check_protocol()
-            destination = parse_endpoint(name, endpoint, self._signal)
+            destination = self._parsed(name, endpoint)
             if destination.port == own_port and _is_loopback(destination.shown):
                 raise _Wrong(
                     f"{name} is this extension's own receiver, port {own_port}: telemetry would go "
@@ -125,13 +111,24 @@ class _Reader:
         destination.gzip = self._gzip()
         return destination
 
-    def _check_protocol(self) -> None:
+    def _parsed(self, endpoint_name: str, endpoint: str) -> Destination:
         name, protocol = self.get("PROTOCOL")
-        if protocol and protocol != _HTTP_PROTOBUF:
+        if protocol not in ("", _HTTP_PROTOBUF, _GRPC):
             raise _Wrong(
                 f"{name} {protocol!r} is not supported, {_what(name, self._signal)} dropped: use "
-                f"{_HTTP_PROTOBUF} and the receiver's HTTP port (4318)"
+                f"{_HTTP_PROTOBUF} and the receiver's HTTP port (4318), or {_GRPC} and 4317"
             )
+        is_grpc = protocol == _GRPC
+        if is_grpc and "://" not in endpoint:
+            is_insecure = self.get("INSECURE")[1].lower() == "true"
+            endpoint = f"{'http' if is_insecure else 'https'}://{endpoint}"
+        destination = parse_endpoint(endpoint_name, endpoint, self._signal)
+        if is_grpc:
+            # The path of a gRPC request is that of the service.
+            destination.is_grpc = True
+            scheme, _, rest = destination.url.partition("://")
+            destination.url = destination.shown = f"{scheme}://{rest.partition('/')[0]}"
+        return destination
 
     def _read_headers(self, destination: Destination) -> None:
         name, text = self.get("HEADERS")
@@ -141,7 +138,11 @@ class _Reader:
                 f"{name}: {wrong} of its entries left out, they are not of the form "
                 "name=value,name=value with percent-encoded values"
             )
-        destination.headers = {**destination.headers, **headers}
+        for header, value in headers.items():
+            destination.set_header(header, value)
+        secret = self._environ.get(names.ENV_HEADERS_SECRET, "").strip()
+        if secret:
+            destination.secrets[""] = Secret(secret, how=HEADERS)
 
     def _timeout_s(self) -> float:
         name, text = self.get("TIMEOUT")
@@ -166,6 +167,10 @@ class _Reader:
 
     def _read_tls(self, destination: Destination, is_readable: Callable[[str], bool]) -> None:
         ca_name, ca = self.get("CERTIFICATE")
+        if not ca:
+            # What OpenSSL itself goes by, and `requests` does not.
+            ca_name = names.ENV_SSL_CERT_FILE
+            ca = self._environ.get(ca_name, "").strip()
         cert_name, cert = self.get("CLIENT_CERTIFICATE")
         key_name, key = self.get("CLIENT_KEY")
         for name, path in ((ca_name, ca), (cert_name, cert), (key_name, key)):

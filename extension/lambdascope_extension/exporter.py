@@ -15,7 +15,7 @@ from lambdascope_extension.site_packages import add_site_packages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Protocol
 
     from lambdascope_extension.buffer import Batch
@@ -61,16 +61,32 @@ class Job:
 
 
 def loader(
-    destinations: Iterable[Destination], environ: Mapping[str, str]
+    destinations: Collection[Destination], environ: Mapping[str, str]
 ) -> Callable[[], SendsBatches]:
     """What makes the sender that these destinations need, when it is called."""
 
     def load() -> SendsBatches:
-        from lambdascope_extension.plain_sender import PlainSender, is_plain
+        by_http = [one for one in destinations if not one.is_grpc]
+        sender = _load(by_http, environ) if by_http else None
+        if sender is None or len(by_http) != len(destinations):
+            add_site_packages()
+            from lambdascope_extension.grpc_sender import GrpcSender
 
-        return PlainSender() if is_plain(destinations, environ) else load_sender()
+            sender = GrpcSender(sender)
+        if any(one.needs_aws for one in destinations):
+            add_site_packages()
+            from lambdascope_extension.authorized_sender import AuthorizedSender
+
+            sender = AuthorizedSender(sender, environ)
+        return sender
 
     return load
+
+
+def _load(destinations: Iterable[Destination], environ: Mapping[str, str]) -> SendsBatches:
+    from lambdascope_extension.plain_sender import PlainSender, is_plain
+
+    return PlainSender() if is_plain(destinations, environ) else load_sender()
 
 
 def load_sender() -> SendsBatches:

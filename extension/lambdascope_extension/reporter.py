@@ -28,9 +28,10 @@ class Reporter:
 
     def on_no_sender(self, problem: str) -> None:
         """The package that sends cannot be loaded."""
+        package = "grpcio" if "'grpc'" in problem else "requests"
         self._say(
             f"cannot load the sender, telemetry is counted and dropped: {problem}; add the package "
-            "`requests` to the layer or the environment of the extension"
+            f"`{package}` to the layer or the environment of the extension"
         )
 
     def on_failed(

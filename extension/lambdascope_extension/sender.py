@@ -31,6 +31,7 @@ from lambdascope_extension.answers import (
     Result,
     from_response,
     hint_for,
+    is_about_key,
     retry_after,
 )
 from lambdascope_extension.open_sockets import CuttableAdapter, OpenSockets
@@ -109,6 +110,8 @@ class Sender:
             deflater = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FRAME)
             body = deflater.compress(body) + deflater.flush()
             headers["content-encoding"] = "gzip"
+        if destination.sign is not None:
+            headers |= destination.sign({"content-type": batch.kind}, body)
         response = self._session.post(
             destination.url,
             data=body,
@@ -128,6 +131,7 @@ class Sender:
             is_json=names.CONTENT_TYPE_JSON in response.headers.get("content-type", batch.kind),
         )
         if result.outcome != EXPORTED:
+            result.hint = (destination.hint if is_about_key(result) else "") or result.hint
             result.retry_after = retry_after(response.headers.get("retry-after", ""))
         return result
 

@@ -214,7 +214,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
     [
         ({ENDPOINT: ""}, "no OTEL_EXPORTER_OTLP_ENDPOINT", "no_endpoint"),
         ({ENDPOINT: "collector:4318"}, "does not begin with http://", "config"),
-        ({f"{PREFIX}PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL 'grpc'", "config"),
+        ({f"{PREFIX}PROTOCOL": "http/json"}, "OTEL_EXPORTER_OTLP_PROTOCOL 'http/json'", "config"),
         ({f"{PREFIX}CERTIFICATE": "/none"}, "'/none' cannot be read", "config"),
     ],
 )

@@ -128,3 +128,12 @@ def test_partial_success_is_said_once() -> None:
     reporter.on_exported(destination(), result)
     reporter.on_exported(destination(), result)
     assert ["https://c/v1/traces rejected 3 items of a request for traces: no such index"] == lines
+
+
+@pytest.mark.parametrize(("module", "package"), [("grpc", "grpcio"), ("requests", "requests")])
+def test_package_that_is_missing(module: str, package: str) -> None:
+    """A sender that cannot be loaded is said with the package to add."""
+    lines: list[str] = []
+    Reporter(lines.append).on_no_sender(f"ModuleNotFoundError: No module named {module!r}")
+
+    assert f"add the package `{package}` to" in lines[0]

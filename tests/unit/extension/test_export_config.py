@@ -119,7 +119,7 @@ def test_neighbours_are_destinations(endpoint: str) -> None:
     assert [] == read(ENDPOINT=endpoint).problems
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http/json"])
+@pytest.mark.parametrize("protocol", ["thrift", "http/json"])
 def test_other_protocols_are_refused(protocol: str) -> None:
     """Only OTLP over HTTP with protobuf is sent; nothing else is pretended."""
     config = read(ENDPOINT="http://collector:4317", TRACES_PROTOCOL=protocol)
@@ -238,3 +238,58 @@ def test_hold_budget(text: str, hold_s: float, lines: int) -> None:
 def test_one_line_for_one_mistake() -> None:
     """A general variable is read for three signals and complained about once."""
     assert 1 == len(read(ENDPOINT="http://c:1", TIMEOUT="soon").problems)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "insecure", "url"),
+    [
+        ("http://collector:4317", "", "http://collector:4317"),
+        ("https://collector:4317/ignored", "true", "https://collector:4317"),
+        ("collector:4317", "", "https://collector:4317"),
+        ("collector:4317", "true", "http://collector:4317"),
+        ("collector", "True", "http://collector"),
+    ],
+)
+def test_grpc(endpoint: str, insecure: str, url: str) -> None:
+    """With gRPC the endpoint may lack a scheme, and a path in it does not count."""
+    config = read(PROTOCOL="grpc", ENDPOINT=endpoint, INSECURE=insecure)
+
+    assert {url} == set(urls(config).values())
+    assert all(one.is_grpc and url == one.shown for one in config.destinations.values())
+
+
+def test_headers_that_are_references() -> None:
+    """A value whose last word is the ARN of a secret is kept as a reference, with what precedes."""
+    secret = "arn:aws:secretsmanager:eu-west-1:1:secret:key-AbCdEf"
+    parameter = "arn:aws-us-gov:ssm:us-gov-west-1:1:parameter/key"
+    other = "arn:aws:sns:eu-west-1:1:topic"
+    headers = f"authorization=Bearer%20{secret},x-key={parameter},x-topic={other}"
+    found = read(ENDPOINT="http://c:4318", HEADERS=headers).destinations["traces"]
+
+    assert {"x-topic": other.encode()} == found.headers
+    assert {"authorization": (b"Bearer ", secret), "x-key": (b"", parameter)} == {
+        name: (one.prefix, one.reference) for name, one in found.secrets.items()
+    }
+    assert found.needs_aws
+
+
+def test_a_secret_with_all_headers() -> None:
+    """One variable names a secret that holds the whole list of headers."""
+    environ = {names.ENV_OTLP_ENDPOINT: "http://c:4318", names.ENV_HEADERS_SECRET: "arn:x"}
+    found = read_export_config(environ, own_port=1).destinations["logs"]
+
+    assert ("arn:x", "headers") == (found.secrets[""].reference, found.secrets[""].how)
+
+
+def test_certificates_of_openssl() -> None:
+    """SSL_CERT_FILE counts where OTEL_EXPORTER_OTLP_CERTIFICATE is not set."""
+    environ = {names.ENV_OTLP_ENDPOINT: "https://c", names.ENV_SSL_CERT_FILE: "/ca.pem"}
+
+    def verified(**more: str) -> object:
+        config = read_export_config(environ | more, own_port=1, is_readable=lambda path: True)
+        return config.destinations["traces"].verify
+
+    assert ("/ca.pem", "/own.pem") == (
+        verified(),
+        verified(OTEL_EXPORTER_OTLP_CERTIFICATE="/own.pem"),
+    )
