@@ -47,9 +47,20 @@ class Message:
 class Batch:
     """What one request to the collector carries, with an id that stays the same when it is
     repeated. `received` is that of its oldest message, `parts` are its messages' sizes and items.
+    `was_sent`: the collector may know it.
     """
 
-    __slots__ = ("body", "id", "items", "kind", "parts", "received", "signal", "urgent")
+    __slots__ = (
+        "body",
+        "id",
+        "items",
+        "kind",
+        "parts",
+        "received",
+        "signal",
+        "urgent",
+        "was_sent",
+    )
 
     def __init__(self, messages: list[Message]) -> None:
         first = messages[0]
@@ -58,6 +69,7 @@ class Batch:
         self.kind = first.kind
         self.received = first.received
         self.urgent = first.urgent
+        self.was_sent = False
         self.parts = [(len(message.body), message.items) for message in messages]
         self.items = sum(message.items for message in messages)
         self.body = b"".join([message.body for message in messages])

@@ -201,6 +201,7 @@ class Flusher:
             probe_s = hold_for_end(health.outage, self.settings.hold_s)
             # One that is only slow gets its time beside a handler; next is not held for it.
             timeout_s = min(timeout_s, max(probe_s, 2 * (health.latency or 0.0)))
+        batch.was_sent = True
         self._exporter.start(
             Job(
                 batch,

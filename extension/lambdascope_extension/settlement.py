@@ -40,9 +40,12 @@ class Settlement:
         self._too_large: dict[str, tuple[int, float]] = {}
 
     def is_known_too_large(self, batch: Batch, now: float) -> bool:
-        """Cut or drop a batch that is as large as one that was refused; whether that was done."""
+        """Cut or drop a batch that is as large as one that was refused; whether that was done.
+
+        Not one that was sent before: only under its id can a collector recognise it.
+        """
         size, since = self._too_large.get(batch.signal, (0, 0.0))
-        if not size or len(batch.body) < size or now - since > _REMEMBER_S:
+        if not size or batch.was_sent or len(batch.body) < size or now - since > _REMEMBER_S:
             return False
         if not self._buffer.split(batch):
             self._buffer.drop(batch, TOO_LARGE)

@@ -138,6 +138,7 @@ def _batch(words: list[str], bodies: list[bytes], epoch_s: float) -> Batch:
     messages[0].urgent = any(message.urgent for message in messages)
     batch = Batch(messages)
     batch.id = batch_id
+    batch.was_sent = True
     return batch
 
 
