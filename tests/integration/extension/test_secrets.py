@@ -1,4 +1,4 @@
-"""Headers that are kept in AWS's secret stores: got when needed, renewed when refused, not shown."""
+"""Headers kept in AWS's secret stores: got when needed, renewed when refused, not shown."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def test_credentials_of_a_restored_function(
     """Without keys in the environment they come from the container address, past any proxy."""
     arn = stores.secret("restored", VALUE)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("NO_PROXY", stores.url.removeprefix("http://"))
+    monkeypatch.setenv("NO_PROXY", "localhost")
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
     found = {"AccessKeyId": "AK", "SecretAccessKey": "SK", "Token": "T", "Expiration": expires}
     with FakeCollector(*[Answer(200, body=json.dumps(found).encode())] * 2) as address:
         aws = AwsCalls(
             {
                 "AWS_REGION": REGION,
-                "AWS_ENDPOINT_URL": stores.url,
+                "AWS_ENDPOINT_URL": stores.url.replace("127.0.0.1", "localhost"),
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{address.endpoint}/2021-04-23/credentials",
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN": "permit",
             }
