@@ -213,6 +213,32 @@ def test_timeout(tmp_path: Path, recorder: OtlpRecorder) -> None:
     assert (span["traceId"], span["spanId"]) == (init["traceId"], init["parentSpanId"])
 
 
+def test_timeout_after_many_spans(tmp_path: Path, recorder: OtlpRecorder) -> None:
+    """Of more spans than the notes have room for all arrive once, and the one that hung is open."""
+    source = """
+import time
+from opentelemetry import trace
+tracer = trace.get_tracer("app")
+def die():
+    for number in range(1000):
+        with tracer.start_as_current_span("done"):
+            pass
+    with tracer.start_as_current_span("hangs"):
+        time.sleep(30)
+"""
+    _, (span,) = run(tmp_path, recorder, source + WARM, timeout_ms=3000)
+
+    spans = recorder.wait_for_spans(0)
+    assert len(spans) == len({one["spanId"] for one in spans})
+    done = named(spans, "done")
+    assert 1000 == len(done)
+    assert [] == [one for one in done if one["status"].get("code")]
+    hangs = one(spans, "hangs")
+    assert "timeout" == hangs["attributes"]["error.type"]
+    assert (span["traceId"], span["spanId"]) == (hangs["traceId"], hangs["parentSpanId"])
+    assert "in die" in stack_of(span)
+
+
 def test_timeout_of_tasks(tmp_path: Path, recorder: OtlpRecorder) -> None:
     """A coroutine that hangs is shown with all that it awaits, and so are the tasks beside it."""
     source = """

@@ -39,7 +39,18 @@ if TYPE_CHECKING:
     from lambdascope.runtime.trace_parent import TraceParent
 
 _ROOM = layout.SLOT_BYTES - layout.RESERVE_BYTES
+# The end of that is not for finished spans, so that what is open always has room.
+_OPEN_BYTES = 16_384
+_LIMITS = {
+    layout.OPEN: _ROOM,
+    layout.LEFT: _ROOM,
+    layout.CLOSED: _ROOM - _OPEN_BYTES,
+    layout.STACKS: layout.SLOT_BYTES,
+    layout.CAUSE: layout.SLOT_BYTES,
+}
 _MAX_SCOPE = 65_535
+_OF_SPANS = (layout.OPEN, layout.CLOSED, layout.LEFT)
+_NO_SCOPE = bytes(2)
 _NO_SPAN = bytes(8)
 # Of the announcement, without the number of links.
 _FIXED = layout.HEAD_BYTES - 1
@@ -183,9 +194,10 @@ class FlightRecorder:
         "_at",
         "_erases",
         "_file",
-        "_is_full",
+        "_kept",
         "_lock",
         "_lost",
+        "_missed",
         "_number",
         "_start",
         "has_own_spans",
@@ -200,8 +212,11 @@ class FlightRecorder:
         self._number = layout.END
         # Where the next frame goes; 0 when there is no invocation.
         self._at = 0
+        # Spans that had no room, and their number.
+        self._missed: set[bytes] = set()
         self._lost = 0
-        self._is_full = False
+        # Where the slot ended when it was last tidied.
+        self._kept = 0
         # Whether the function's own spans come here, and whether stacks have.
         self.has_own_spans = False
         self.has_stacks = False
@@ -209,7 +224,7 @@ class FlightRecorder:
     @property
     def is_complete(self) -> bool:
         """Whether an invocation has been announced, and everything of it has had room."""
-        return self._at > 0 and self._file.fd >= 0 and not self._is_full
+        return self._at > 0 and self._file.fd >= 0 and not self._lost
 
     def began(self, times: InvokeTimes, trace: TraceParent) -> None:
         """Announce an invocation: what its span is made of when nobody else can make it.
@@ -265,8 +280,10 @@ class FlightRecorder:
             data = file.with_init(data, times.received_ns, number)
         with self._lock:
             self._number = number
-            self._lost = 0
-            self._is_full = False
+            if self._lost:
+                self._missed.clear()
+                self._lost = 0
+            self._kept = self._start
             self.has_own_spans = self.has_stacks = False
             start = self._start
             # No platform sends headers that long.
@@ -287,11 +304,11 @@ class FlightRecorder:
 
     def span_left(self, span_id: bytes) -> None:
         """A span was handed over before the end of the invocation: it needs no care any more."""
-        self._append(layout.LEFT, span_id, _ROOM)
+        self._append(layout.LEFT, span_id)
 
     def cut_short(self, cause: str) -> None:
         """The runtime is being ended; `cause` is the error.type unless the platform tells it."""
-        self._append(layout.CAUSE, cause.encode(), layout.SLOT_BYTES)
+        self._append(layout.CAUSE, cause.encode())
 
     def stacks(self, text: str) -> None:
         """What is running now, shortly before the end; called in signal handlers.
@@ -301,7 +318,16 @@ class FlightRecorder:
         if not self._lock._is_owned():  # type: ignore[attr-defined]  # not in the stubs
             self.has_stacks = True
             room = layout.RESERVE_BYTES - 1024
-            self._append(layout.STACKS, text.encode("utf-8", "replace")[:room], layout.SLOT_BYTES)
+            self._append(layout.STACKS, text.encode("utf-8", "replace")[:room])
+
+    def forget_ended(self) -> None:
+        """Finished spans of the function's are handed over in another way, all of them."""
+        if self._at and self._file.fd >= 0:
+            with self._lock:
+                self._tidy(keeps_ended=False)
+                self._missed.clear()
+                self._lost = 0
+                self.has_own_spans = False
 
     def ended(self) -> None:
         """The end has been told to the extension."""
@@ -330,33 +356,64 @@ class FlightRecorder:
         payload = (span_id, scope_size.to_bytes(2, "little"), scope, encoded_span)
         with self._lock:
             at = self._at
-            if not at or self._is_full or at - self._start + size + 64 > _ROOM:
-                self._append(kind, b"".join(payload), _ROOM)
+            if not at or self._lost or at - self._start + size + 80 > _LIMITS[kind]:
+                self._append(kind, b"".join(payload))
                 return
             # Most of the function's spans come here, twice each: all in one go.
             head = size.to_bytes(4, "little")
             if self._put(b"".join((head, kind, *payload, self._number, layout.END)), at):
                 self._at = at + size + layout.FRAME_BYTES
 
-    def _append(self, kind: bytes, payload: bytes, room: int) -> None:
+    def _append(self, kind: bytes, payload: bytes) -> None:
         if self._file.fd < 0:
             return
-        data = layout.frame(kind, payload, self._number)
         with self._lock:
-            at = self._at
-            if not at:
+            if not self._at:
                 return
-            # What tells of the loss is written again behind each frame.
-            if at - self._start + len(data) + 64 > room:
-                self._is_full = True
-                # Each span once: one of which only the end is lost stays open.
-                self._lost += kind == layout.OPEN
-                data = b""
+            if not self._fits(kind, payload) and self._at - self._kept > _OPEN_BYTES // 2:
+                self._tidy()
+            if not self._fits(kind, payload):
+                if kind not in _OF_SPANS:
+                    return
+                self._missed.add(payload[:8])
+                # It is not open, at least.
+                kind, payload = layout.LEFT, payload[:8]
+            elif kind == layout.CLOSED:
+                self._missed.discard(payload[:8])
+            self._lost = len(self._missed)
+            at = self._at
+            if not at or not self._fits(kind, payload):
+                return
+            data = layout.frame(kind, payload, self._number)
             lost = b""
             if self._lost:
+                # Written again behind each frame.
                 lost = layout.frame(layout.LOST, str(self._lost).encode(), self._number)
-            if self._put(b"".join((data, lost, layout.END)), at):
+            if self._put(b"".join((data, lost, END)), at):
                 self._at = at + len(data)
+
+    def _fits(self, kind: bytes, payload: bytes) -> bool:
+        # With what tells of losses, and the end.
+        return self._at - self._start + len(payload) + 80 <= _LIMITS[kind]
+
+    def _tidy(self, *, keeps_ended: bool = True) -> None:
+        """Leave out what has been replaced: the openings of spans that have ended, above all."""
+        try:
+            slot = os.pread(self._file.fd, self._at - self._start, self._start)
+        except OSError:
+            return
+        frames = layout.read_frames(slot + END)
+        last = {p[:8]: n for n, (kind, p) in enumerate(frames) if kind in _OF_SPANS}
+        kept: list[bytes] = []
+        for n, (kind, payload) in enumerate(frames):
+            if kind in _OF_SPANS:
+                is_ended = kind != layout.OPEN and (kind == layout.LEFT or not keeps_ended)
+                if last[payload[:8]] != n or (is_ended and payload[8:10] != _NO_SCOPE):
+                    continue
+            kept.append(layout.frame(kind, payload, self._number))
+        data = b"".join(kept)
+        if self._put(data + END, self._start):
+            self._at = self._kept = self._start + len(data)
 
     def _put(self, data: bytes, position: int) -> bool:
         file = self._file

@@ -253,13 +253,15 @@ class Telemetry:
 
     def _note_cause(self, times: InvokeTimes, flight: FlightRecorder, kind: str) -> bool:
         """Leave the invocation to the extension, which closes what is open; whether it can."""
-        if flight.is_complete:
-            self._note_stacks(flight, _interrupted())
-            self._phases().note_open(times, flight)
+        is_sent = not flight.has_own_spans or not flight.is_complete
+        if is_sent:
+            flight.forget_ended()
         if not flight.is_complete:
             return False
+        self._note_stacks(flight, _interrupted())
+        self._phases().note_open(times, flight)
         flight.cut_short(kind)
-        if not flight.has_own_spans:
+        if is_sent:
             body, count = self._with_own(b"", 0)
             if count:
                 self._handoff.send(body, "", count)

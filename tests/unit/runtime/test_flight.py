@@ -153,25 +153,56 @@ def test_spans(path: Path) -> None:
     assert 1 == len(frames(path))
 
 
-def test_full(path: Path) -> None:
-    """What has no room is counted, and stacks still have room."""
+def ids(path: Path, kind: bytes) -> list[int]:
+    """The spans of a kind, by number."""
+    return [int.from_bytes(payload[:8], "big") for found, payload in frames(path) if found == kind]
+
+
+def test_full_of_open_spans(path: Path) -> None:
+    """What has no room is counted once, and stacks still have room."""
     flight = recorder(path)
     begin(flight)
-    span = b"x" * 1000
-    for _ in range(300):
-        flight.span_started(span, b"12345678")
+    for number in range(300):
+        flight.span_started(b"x" * 1000, number.to_bytes(8, "big"))
+    for number in range(200, 300):
+        flight.span_ended(b"x" * 1000, number.to_bytes(8, "big"))
     assert not flight.is_complete
     flight.stacks("S" * 100_000)
 
-    found = frames(path)
-    spans = [payload for kind, payload in found if kind == layout.OPEN]
-    assert (layout.LOST, str(300 - len(spans)).encode()) == found[-1]
-    assert 90 < len(spans) < 100
-    assert layout.STACKS == found[-2][0]
-    assert len(found[-2][1]) > 30_000
+    found = ids(path, layout.OPEN)
+    assert list(range(len(found))) == found
+    assert 90 < len(found) < 100
+    last, lost = frames(path)[-2:]
+    assert (layout.LOST, str(300 - len(found)).encode()) == lost
+    assert layout.STACKS == last[0]
+    assert len(last[1]) > 30_000
     begin(flight)
     assert flight.is_complete
     assert 1 == len(frames(path))
+
+
+def test_full_of_finished_spans(path: Path) -> None:
+    """What is open has room, however much has ended; of that, the first are kept."""
+    flight = recorder(path)
+    begin(flight)
+    flight.span_started(b"outer", bytes(8), b"s")
+    for number in range(1, 2000):
+        span_id = number.to_bytes(8, "big")
+        flight.span_started(b"o" * 100, span_id, b"s")
+        flight.span_ended(b"c" * 200, span_id, b"s")
+    flight.span_started(b"inner", b"innermst", b"s")
+
+    ended = ids(path, layout.CLOSED)
+    assert len(set(ended)) == len(ended)
+    assert set(range(1, 300)) <= set(ended)
+    assert 330 < len(ended) < 380
+    still_open = [payload[:8] for kind, payload in frames(path) if kind == layout.OPEN]
+    left = {number.to_bytes(8, "big") for number in ids(path, layout.LEFT)}
+    assert {bytes(8), b"innermst"} == set(still_open) - left
+    assert (layout.LOST, str(1999 - len(ended)).encode()) == frames(path)[-1]
+    flight.forget_ended()
+    assert flight.is_complete
+    assert {bytes(8), b"innermst"} == {payload[:8] for _, payload in frames(path)[1:]}
 
 
 def test_ended(path: Path) -> None:
