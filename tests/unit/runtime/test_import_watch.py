@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import types
 import uuid
@@ -14,7 +15,7 @@ import pytest
 from lambdascope.runtime.import_watch import ImportWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -207,3 +208,60 @@ def test_a_callback_that_fails(
 
     assert 1 == importlib.import_module(name).value
     assert f"lambdascope: at the import of {name}: ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_before_the_code_and_after_it(
+    watch: ImportWatch, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to happen before the code happens then, and is undone before the callback."""
+    (tmp_path / f"{name}.py").write_text("import os\nvalue = os.environ.get('SEEN')\n")
+    seen: list[object] = []
+
+    def before() -> Callable[[], object]:
+        monkeypatch.setenv("SEEN", "inside")
+        return lambda: monkeypatch.delenv("SEEN")
+
+    def callback(module: types.ModuleType) -> None:
+        seen.extend([module.value, os.environ.get("SEEN")])
+
+    watch.when_imported(name, callback, before=before)
+    importlib.import_module(name)
+
+    assert ["inside", None] == seen
+
+
+def test_undone_after_a_failure(watch: ImportWatch, name: str, tmp_path: Path) -> None:
+    """An import that fails undoes it too, and is not called back."""
+    (tmp_path / f"{name}.py").write_text("raise LookupError\n")
+    seen: list[str] = []
+    watch.when_imported(
+        name,
+        lambda module: seen.append("callback"),
+        before=lambda: seen.append("before") or (lambda: seen.append("after")),
+    )
+
+    with pytest.raises(LookupError):
+        importlib.import_module(name)
+    assert ["before", "after"] == seen
+
+
+def test_many_names(watch: ImportWatch, name: str) -> None:
+    """Each is called for, also the loaded ones; who waited before is not displaced."""
+    seen: list[str] = []
+    watch.when_imported(name, lambda module: seen.append("mine"))
+    watch.when_any_imported([name, "types", "no.such"], lambda module: seen.append(module.__name__))
+
+    importlib.import_module(name)
+
+    assert ["types", "mine"] == seen
+
+
+def test_later(watch: ImportWatch) -> None:
+    """A module that is just being imported is called for when things have settled."""
+    seen: list[str] = []
+    watch.when_settled("types", lambda module: seen.append(module.__name__))
+    watch.when_imported("no.such", lambda module: None)
+
+    assert [] == seen
+    watch.settle()
+    assert ["types"] == seen

@@ -79,13 +79,12 @@ def _made(name: str, say: Callable[[str], None]) -> list[TextMapPropagator]:
         found = [
             each.load()() for each in entry_points(group="opentelemetry_propagator", name=name)
         ]
-        if found:
-            return found[:1]
-        reason = "no package has it"
+        # That a name is not known has been said when the configuration was read.
+        return found[:1]
     except Exception as fault:  # noqa: BLE001 - the function goes on without this one
         reason = f"{type(fault).__name__}: {text_of(fault)}"
-    say(f"OTEL_PROPAGATORS: {name[:40]!r} cannot be used ({reason}); left out")
-    return []
+        say(f"OTEL_PROPAGATORS: {name[:40]!r} cannot be used ({reason}); left out")
+        return []
 
 
 class InvocationHeader(TextMapPropagator):
