@@ -13,13 +13,23 @@ _MAX_BODIES = 4
 
 
 class HandedOver:
-    """`bodies` are (first bytes, whole size); `is_fed`: there is a runtime that hands over."""
+    """`bodies` are (first bytes, whole size); `is_fed`: there is a runtime that hands over.
 
-    __slots__ = ("bodies", "is_fed")
+    `unrecorded` are the invocations that the runtime's sampler left out.
+    """
+
+    __slots__ = ("bodies", "is_fed", "unrecorded")
 
     def __init__(self) -> None:
         self.is_fed = False
         self.bodies: dict[str, list[tuple[bytes, int]]] = {}
+        self.unrecorded: dict[str, None] = {}
+
+    def leave_out(self, request_id: str) -> None:
+        """An invocation is over and has no spans."""
+        self.unrecorded[request_id] = None
+        if len(self.unrecorded) > MAX_ENTRIES:
+            del self.unrecorded[next(iter(self.unrecorded))]
 
     def remember(self, request_id: str, body: bytes) -> None:
         """Spans of an invocation have come."""

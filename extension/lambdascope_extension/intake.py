@@ -173,6 +173,8 @@ class Intake:
         done = head.headers.get(_DONE)
         if done is not None:
             expected = int(done) if done.isascii() and done.isdigit() and len(done) < 10 else 0
+            if not expected and self.handed_over is not None:
+                self.handed_over.leave_out(request_id)
             self._ends.on_done(request_id, expected, monotonic())
             self.on_done()
 

@@ -214,3 +214,14 @@ def test_a_restored_snapshot(collector: FakeCollector, tmp_path: Path) -> None:
     assert 1 == story.sums[otel.FAAS_COLDSTARTS, "other"]
     report = story.by_request(otel.SPAN_PLATFORM_REPORT)[records[0].request_id]
     assert attributes(report)[otel.LAMBDASCOPE_PLATFORM_RESTORE_DURATION_MS] > 0
+
+
+def test_an_invocation_that_the_runtime_left_out_has_no_spans(
+    collector: FakeCollector, tmp_path: Path
+) -> None:
+    """The platform's spans of it would be orphans; it is counted all the same."""
+    _, story = run(tmp_path, collector, b"1", b"2", variables={"OTEL_TRACES_SAMPLER": "always_off"})
+
+    assert [] == story.spans
+    assert 2 == sum(value for key, value in story.sums.items() if key[0] == otel.FAAS_INVOCATIONS)
+    assert 1 == story.sums[(otel.FAAS_COLDSTARTS,)]

@@ -42,10 +42,11 @@ _CALLS = {kinds.START: 0, kinds.RUNTIME_DONE: 1, kinds.REPORT: 2}
 class _Records:
     """Up to three records of one thing: how it began, how the runtime ended, how all ended.
 
-    `called_ns` and `joined` are, for an init, when the invocation after it began and its place.
+    `called_ns` and `joined` are, for an init, when the invocation after it began and its place;
+    `unrecorded`: the runtime's sampler left that one out.
     """
 
-    __slots__ = ("all", "called_ns", "joined", "name", "waited")
+    __slots__ = ("all", "called_ns", "joined", "name", "unrecorded", "waited")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -53,6 +54,7 @@ class _Records:
         self.waited = 0
         self.called_ns = 0
         self.joined: Joined | None = None
+        self.unrecorded = False
 
     @property
     def start(self) -> PlatformRecord | None:
@@ -150,7 +152,11 @@ class Invocations:
         for request_id in reported:
             one = self._open[request_id]
             one.waited += 1
-            is_known = self._joins.find(request_id) is not None or not self._joins.is_fed
+            is_known = (
+                not self._joins.is_fed
+                or self._joins.is_unrecorded(request_id)
+                or self._joins.find(request_id) is not None
+            )
             if everything or is_known or one.waited > _PATIENCE:
                 self._settle(request_id)
         for phase in list(self._phases):
@@ -181,10 +187,11 @@ class Invocations:
         self._settled[request_id] = True
         if len(self._settled) > MAX_SETTLED:
             del self._settled[next(iter(self._settled))]
-        joined = self._joins.find(request_id) or _from_header(one)
+        one.unrecorded = self._joins.is_unrecorded(request_id)
+        joined = None if one.unrecorded else self._joins.find(request_id) or _from_header(one)
         is_cold = self._call(one, joined)
         self._count(one, joined, is_cold=is_cold)
-        if not self._with_spans or (one.done is None and one.report is None):
+        if not self._with_spans or one.unrecorded or (one.done is None and one.report is None):
             return
         if joined is not None:
             self.spans.append(report_span(joined, one.start, one.done, one.report))
@@ -200,6 +207,7 @@ class Invocations:
             if phase.called_ns or phase.last.time_ns > one.last.time_ns:
                 continue
             phase.called_ns, phase.joined = began_ns, joined
+            phase.unrecorded = one.unrecorded
             init_type = phase.last.text("initializationType") or INIT_ON_DEMAND
             is_waited_for = phase.name == names.SPAN_PLATFORM_RESTORE or init_type == INIT_ON_DEMAND
             if is_waited_for and began_ns - phase.last.time_ns < PROACTIVE_NS:
@@ -212,7 +220,7 @@ class Invocations:
         milliseconds = phase.last.metrics.get("durationMs")
         if milliseconds is not None:
             self._counts.record(names.FAAS_INIT_DURATION, milliseconds / 1000)
-        if self._with_spans:
+        if self._with_spans and not phase.unrecorded:
             start, done, report = phase.all
             records = (start, done, report)
             span = phase_span(phase.name, phase.joined, records, called_ns=phase.called_ns)

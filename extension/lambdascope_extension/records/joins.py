@@ -64,6 +64,10 @@ class Joins:
         """Whether spans of an invocation have come that no record has asked for."""
         return any(self._handed.bodies.values())
 
+    def is_unrecorded(self, request_id: str) -> bool:
+        """Whether the runtime has left the invocation out, so that spans of it would be orphans."""
+        return request_id in self._handed.unrecorded
+
     def find(self, request_id: str) -> Joined | None:
         """Where the invocation is; None while nothing is known."""
         found = self._found.get(request_id)

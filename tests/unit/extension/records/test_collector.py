@@ -76,6 +76,20 @@ def test_a_report_is_a_span_in_the_trace_of_its_invocation() -> None:
     assert names.STATUS_UNSET == span.status.code
 
 
+def test_what_the_runtime_left_out_has_no_spans() -> None:
+    """An invocation that was not sampled has neither a report nor an init; those after it do."""
+    kit = Kit()
+    kit.handed_over.leave_out(REQUEST_ID)
+    kit.handed_over.remember("later", handed_over_spans("later"))
+    kit.take(*COLD)
+    kit.take(start("later", 400), done("later", 414), report("later", 440))
+    made = kit.finish()
+
+    assert ["later"] == [attributes(span)["faas.invocation_id"] for span in made.spans]
+    assert 1 == made.values(names.FAAS_INVOCATIONS)[()]
+    assert names.LAMBDASCOPE_TELEMETRY_PROBLEMS not in made.metrics
+
+
 def test_an_init_is_a_span_of_the_invocation_that_waited_for_it() -> None:
     """The platform's init on demand is a child of the first invocation's span."""
     made = cold(Kit()).finish()
