@@ -58,6 +58,7 @@ OURS = [
 # Only where there is an extension.
 BESIDE_AN_EXTENSION = [
     "lambdascope.runtime.flight",
+    "lambdascope.runtime.flight_file",
     "lambdascope.runtime.resource",
     "lambdascope.wire.flight",
 ]

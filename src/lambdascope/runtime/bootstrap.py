@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.compat import Compat
     from lambdascope.runtime.concurrent import Pool
-    from lambdascope.runtime.flight import FlightFile
+    from lambdascope.runtime.flight_file import FlightFile
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.otel.direct_export import DirectExport
     from lambdascope.runtime.phases import Phases
@@ -318,7 +318,7 @@ class Runtime:
 
     def _open_flight(self, path: str) -> None:
         """Let what is noted of running invocations survive this process."""
-        from lambdascope.runtime.flight import FlightFile
+        from lambdascope.runtime.flight_file import FlightFile
 
         config = self._config
         file = FlightFile(self._logs.say, self._clock.offset_ns, self._init)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.faults import ErrorReport
-    from lambdascope.runtime.flight import FlightFile
+    from lambdascope.runtime.flight_file import FlightFile
     from lambdascope.runtime.handler import Handler
     from lambdascope.runtime.handoff import Handoff
     from lambdascope.runtime.import_times import ImportTimes

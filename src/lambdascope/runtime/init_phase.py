@@ -48,6 +48,16 @@ class InitPhase:
         waited_ns = received_ns - self.ended_ns
         return self.init_type == INIT_ON_DEMAND and waited_ns < PROACTIVE_NS
 
+    def facts(self, received_ns: int, offset_ns: int) -> bytes:
+        """What the flight file holds of it, beside the first invocation: see wire/flight.py."""
+        texts = [f"{self.is_of(received_ns):d}", self.init_type]
+        for name, start_ns, end_ns in [
+            ("", self.entered_ns - self.cpu_ns, self.ended_ns),
+            *self.parts,
+        ]:
+            texts += name, str(start_ns + offset_ns), str(end_ns + offset_ns)
+        return "\0".join(texts).encode("utf-8", "replace")
+
     def part(self, name: str, start_ns: int, end_ns: int) -> None:
         """A part of init, or of the restore if there is one, is over."""
         parts = self.parts if self.restore is None else self.restore.parts

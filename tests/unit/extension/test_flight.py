@@ -16,7 +16,7 @@ from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Span
 from lambdascope.otlp.walk import count_spans
-from lambdascope.runtime.flight import FlightFile, FlightRecorder
+from lambdascope.runtime.flight_file import FlightFile
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire import flight as layout
 from lambdascope_extension.buffer import Buffer
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
     from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
+    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.telemetry import InvokeTimes
 
 SPAN_ID = b"spanspan"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lambdascope.runtime.flight import FlightFile, FlightRecorder
+from lambdascope.runtime.flight_file import FlightFile
 from lambdascope.runtime.init_phase import InitPhase
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire import flight as layout
@@ -18,6 +18,7 @@ from unit.runtime.kit import ARN, TRACE, Lines, make_config, make_invocation, ma
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.telemetry import InvokeTimes
 
 
