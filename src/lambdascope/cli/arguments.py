@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INVOKE = "invoke"
 SERVE = "serve"
 REPLAY = "replay"
+INDEX = "index"
 
 # AWS Lambda developer guide, "Lambda quotas": the limits of a function.
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
@@ -67,6 +68,7 @@ class Options:
     url_port: int = 0
     file: str = "-"
     endpoint: str | None = None
+    folder: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_invoke(commands)
     _add_serve(commands)
     _add_replay(commands)
+    _add_index(commands)
     return parser
 
 
@@ -175,6 +178,22 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     parser.add_argument(
         "--endpoint", metavar="URL", help="the OTLP/HTTP receiver, such as http://collector:4318"
+    )
+
+
+def _add_index(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        INDEX,
+        help="note which libraries the instrumentors in a folder are for",
+        description="Looks through the packages in a folder and writes the index from which the "
+        "runtime knows OpenTelemetry instrumentors that are not part of opentelemetry-python-"
+        "contrib. Run it when a layer is built.",
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="the folder of the packages (default: the one that lambdascope is in)",
     )
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from lambdascope.cli.arguments import INVOKE, REPLAY, parse
+from lambdascope.cli.arguments import INDEX, INVOKE, REPLAY, parse
 from lambdascope.cli.errors import (
     EXIT_FAULT,
     EXIT_INTERRUPTED,
@@ -76,6 +76,10 @@ def _command(argv: Sequence[str]) -> int:
         from lambdascope.cli.replay import replay
 
         return replay(options, os.environ)
+    if options.command == INDEX:
+        from lambdascope.cli.index import index
+
+        return index(options)
     from lambdascope.cli.serve import serve
 
     return serve(options, os.environ)
