@@ -19,30 +19,25 @@ from time import monotonic
 
 from lambdascope.wire import names
 from lambdascope.wire.extensions_api import Shutdown
-from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
-from lambdascope_extension.export_config import read_export_config
-from lambdascope_extension.exporter import Exporter, loader
 from lambdascope_extension.flight import Flight
-from lambdascope_extension.flush_settings import read_flush_settings
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
-from lambdascope_extension.ledger import Ledger
-from lambdascope_extension.leftovers import Leftovers
 from lambdascope_extension.lifecycle import Lifecycle
 from lambdascope_extension.platform_config import read_platform_config
 from lambdascope_extension.reactor import Reactor
+from lambdascope_extension.routes import Routes
 from lambdascope_extension.say import describe_fault, say
 from lambdascope_extension.server import HttpServer
 from lambdascope_extension.telemetry import open_telemetry
-from lambdascope_extension.telemetry_flusher import TelemetryFlusher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
+    from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.extensions_client import ExtensionsClient
     from lambdascope_extension.hold import HoldMeter
     from lambdascope_extension.platform_config import PlatformConfig
@@ -68,27 +63,24 @@ class Parts:
     ) -> None:
         own_port = 0 if listener is None else listener.getsockname()[1]
         environ = environment()
-        config = read_export_config(environ, own_port=own_port)
-        settings, problems = read_flush_settings(environ, config.hold_s)
-        platform = read_platform_config(environ, config.destinations)
-        for problem in config.problems + problems + platform.problems:
+        handoff_file = environ.get(names.ENV_HANDOFF_FILE) or default_handoff_file()
+        folder = handoff_file.rpartition("/")[0] or "."
+        self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        routes = Routes(environ, own_port=own_port, wake_fd=wake_in, folder=folder)
+        platform = read_platform_config(routes.variables, routes.wanted)
+        for problem in routes.problems + platform.problems:
             say(problem)
         self.client = client
         self.reactor = Reactor()
-        self.buffer = Buffer(Ledger())
-        handoff_file = environ.get(names.ENV_HANDOFF_FILE) or default_handoff_file()
-        folder = handoff_file.rpartition("/")[0] or "."
-        self.leftovers = Leftovers(self.buffer, folder, environ, say)
-        self.leftovers.restore()
+        self.buffer = routes.buffer
+        self.leftovers = routes.leftovers
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
         self.intake = Intake(
-            self.buffer, self.ends, token=token, drop_reasons=config.reasons, say=say
+            self.buffer, self.ends, token=token, drop_reasons=routes.reasons, say=say
         )
-        self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        load = loader(config.destinations.values(), environ)
-        flusher = TelemetryFlusher(self.buffer, Exporter(wake_in, load), config, say, settings)
-        flight = Flight(flight_fd, self.ends, self.buffer, say, config.reasons.get("traces"))
+        flusher = routes.flusher
+        flight = Flight(flight_fd, self.ends, self.buffer, say, routes.reasons.get("traces"))
         if platform.wants_anything:
             handed_over = HandedOver()
             flight.on_told = handed_over.remember

@@ -34,6 +34,12 @@ class Secret:
         self.prefix = prefix
 
 
+def is_reference(value: bytes) -> bool:
+    """Whether it is the ARN of a secret or a parameter."""
+    parts = value.split(b":", 3)
+    return len(parts) == 4 and parts[0] == b"arn" and parts[2] in _STORES
+
+
 class Destination:
     """Where one signal goes. `shown` is the URL without anything secret; `verify` and `cert` are
     what `requests` takes.
@@ -90,8 +96,7 @@ class Destination:
     def set_header(self, name: str, value: bytes) -> None:
         """Set a header; a value whose last word is the ARN of a secret is asked for later."""
         before, space, last = value.rpartition(b" ")
-        parts = last.split(b":", 3)
-        if len(parts) == 4 and parts[0] == b"arn" and parts[2] in _STORES:
+        if is_reference(last):
             reference = last.decode("utf-8", "replace")
             self.secrets[name] = Secret(reference, prefix=before + space)
             self.headers.pop(name, None)

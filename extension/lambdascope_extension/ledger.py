@@ -55,6 +55,10 @@ class Ledger:
         """A request that was not accepted; its sender knows."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
 
+    def parts(self) -> list[tuple[str, Ledger]]:
+        """The ledgers to add up, each with the name of its destination where there are several."""
+        return [("", self)]
+
     def summary(self) -> str:
         """One line about everything that did not get through; "" when all of it did."""
         parts = [

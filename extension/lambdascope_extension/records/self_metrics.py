@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.hold import HoldMeter
+    from lambdascope_extension.ledger import Ledger
     from lambdascope_extension.records.aggregate import Aggregates, Attributes
 
 _STATM = "/proc/self/statm"
@@ -37,14 +38,10 @@ class SelfMetrics:
     def read(self, counts: Aggregates) -> None:
         """Bring `counts` up to date."""
         ledger = self._buffer.ledger
-        for signal, account in ledger.accounts.items():
-            about: Attributes = ((names.LAMBDASCOPE_SIGNAL, signal),)
-            self._add(counts, names.LAMBDASCOPE_EXTENSION_ACCEPTED, about, account.accepted)
-            self._add(counts, names.LAMBDASCOPE_EXTENSION_EXPORTED, about, account.exported)
-            for reason, count in account.dropped.items():
-                why: Attributes = (*about, (names.LAMBDASCOPE_REASON, reason))
-                self._add(counts, names.LAMBDASCOPE_EXTENSION_DROPPED, why, count)
-            counts.level(names.LAMBDASCOPE_EXTENSION_HELD, account.held, about)
+        for name, part in ledger.parts():
+            self._read_accounts(
+                counts, part, ((names.LAMBDASCOPE_DESTINATION, name),)[: bool(name)]
+            )
         for reason, count in ledger.refused.items():
             why = ((names.LAMBDASCOPE_REASON, reason),)
             self._add(counts, names.LAMBDASCOPE_EXTENSION_REFUSED, why, count)
@@ -59,6 +56,16 @@ class SelfMetrics:
         memory = resident_bytes()
         if memory:
             counts.level(names.LAMBDASCOPE_EXTENSION_MEMORY_USAGE, memory)
+
+    def _read_accounts(self, counts: Aggregates, ledger: Ledger, where: Attributes) -> None:
+        for signal, account in ledger.accounts.items():
+            about: Attributes = ((names.LAMBDASCOPE_SIGNAL, signal), *where)
+            self._add(counts, names.LAMBDASCOPE_EXTENSION_ACCEPTED, about, account.accepted)
+            self._add(counts, names.LAMBDASCOPE_EXTENSION_EXPORTED, about, account.exported)
+            for reason, count in account.dropped.items():
+                why: Attributes = (*about, (names.LAMBDASCOPE_REASON, reason))
+                self._add(counts, names.LAMBDASCOPE_EXTENSION_DROPPED, why, count)
+            counts.level(names.LAMBDASCOPE_EXTENSION_HELD, account.held, about)
 
     def _add(self, counts: Aggregates, name: str, attributes: Attributes, total: int) -> None:
         key = (name, attributes)
