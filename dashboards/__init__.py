@@ -1,0 +1,1 @@
+"""The dashboards' generator; see README.md."""
