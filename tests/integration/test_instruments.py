@@ -315,6 +315,19 @@ def test_instrumented_by_hand(
     assert 17 == client["attributes"]["order"]
 
 
+def test_instrumented_by_the_wrapper(
+    collector: Collector, web: Web, instrument_python: Path, tmp_path: Path
+) -> None:
+    """What opentelemetry-instrument has done before us is not done again, and joins our trace."""
+    bin_folder = instrument_python.parent
+    settings = environment(instrument_python, URL=web.url, PATH=f"{bin_folder}:/usr/bin:/bin")
+    wrapper = str(bin_folder / "opentelemetry-instrument")
+    settings["runtime"] = (wrapper, str(instrument_python), "-m", "lambdascope", "{handler}")
+    client = only_client(observe(collector, tmp_path, REQUESTS, settings))
+
+    assert [traceparent(client)] == [request["traceparent"] for request in web.requests]
+
+
 def test_what_is_left_out(
     collector: Collector, web: Web, instrument_python: Path, tmp_path: Path
 ) -> None:

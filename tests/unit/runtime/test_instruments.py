@@ -68,7 +68,7 @@ def test_start_watches_for_all_of_the_table() -> None:
         (("aiohttp_client", "Redis"), ["aiohttp", "redis"]),
         (("botocore",), ["botocore.client"]),
         (("django",), ["django.core.handlers.base"]),
-        (("threading", "nobody"), ["threading"]),
+        (("threading",), ["threading"]),
         (("shop-client",), ["shop.client"]),
         (("shop",), ["shop.client"]),
     ],
@@ -135,6 +135,21 @@ def test_a_missing_package_is_nothing_to_talk_about() -> None:
     instruments = make(None, "a opentelemetry.instrumentation.nothere:X\nb no.package.at.all:X")
     for target in ("a", "b", "unknown"):
         instruments.apply(target)
+
+
+def test_what_was_asked_for_and_is_not_there() -> None:
+    """A name that nobody knows is said at once, a package that is missing with its library."""
+    said: list[str] = []
+    index = "a opentelemetry.instrumentation.nothere:X"
+    instruments = Instruments(ImportWatch(), ("a", "reqests"), index, said.append)
+    instruments.apply("a")
+
+    assert said[0].startswith(
+        "LAMBDASCOPE_INSTRUMENT: 'reqests' is no library with an instrumentor"
+    )
+    assert said[1:] == [
+        "LAMBDASCOPE_INSTRUMENT: a: opentelemetry.instrumentation.nothere is not installed"
+    ]
 
 
 def _raise() -> object:

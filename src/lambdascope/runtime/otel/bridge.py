@@ -14,7 +14,7 @@ from opentelemetry import trace
 
 from lambdascope.runtime.context import current_invocation
 from lambdascope.runtime.otel.invoke_span import InvokeSpan
-from lambdascope.runtime.otel.providers import LazyTracerProvider
+from lambdascope.runtime.otel.providers import LazyTracerProvider, adopt_earlier_tracers
 from lambdascope.runtime.otel.sdk import Sdk
 
 TYPE_CHECKING = False
@@ -42,6 +42,7 @@ class Bridge:
         self._flushing: object = None
         # The provider that the API hands out until the function has set one of its own.
         trace._PROXY_TRACER_PROVIDER = LazyTracerProvider(self.sdk)
+        adopt_earlier_tracers(self.sdk)
         times = current_invocation.times()
         if times is not None and times.trace is not None and times.entered_ns:
             # Imported by the handler: this very invocation has a span from here on.

@@ -116,6 +116,7 @@ class Instruments:
     ) -> None:
         self._watch = watch
         self._say = say
+        self._on_request = chosen is not None
         disabled = os.environ.get(names.ENV_DISABLED_INSTRUMENTATIONS, "").strip()
         left_out = [] if disabled in ("", "*") else disabled.split(",")
         known = [*known_instrumentors(on_request=chosen is not None), *from_index(index)]
@@ -126,6 +127,12 @@ class Instruments:
             and not one.is_among(left_out)
             and (chosen is None or one.is_among(chosen))
         ]
+        for name in chosen or ():
+            if not any(one.is_among([name]) for one in known):
+                say(
+                    f"{names.ENV_INSTRUMENT}: {name[:40]!r} is no library with an instrumentor "
+                    "that is known; `lambdascope index` makes others known"
+                )
 
     def targets(self) -> list[str]:
         """The modules that are waited for."""
@@ -145,6 +152,8 @@ class Instruments:
     def _apply(self, one: Instrumentor) -> None:
         try:
             made = _load(one)
+            if made is None and self._on_request:
+                self._say(f"{names.ENV_INSTRUMENT}: {one.name}: {one.module} is not installed")
             if made is None or getattr(made, "is_instrumented_by_opentelemetry", False):
                 return
             made.instrument(skip_dep_check=True)

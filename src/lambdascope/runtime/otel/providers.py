@@ -80,3 +80,32 @@ class LazyTracer(trace.Tracer):
 
 
 _NO_OP = trace.NoOpTracer()
+_PROXY_ARGUMENTS = (
+    "_instrumenting_module_name",
+    "_instrumenting_library_version",
+    "_schema_url",
+    "_attributes",
+)
+
+
+def adopt_earlier_tracers(sdk: Sdk) -> None:
+    """Let tracers that were handed out before ours, as to `opentelemetry-instrument`, be ours.
+
+    They are the API's proxies, and would do nothing until somebody sets a provider.
+    """
+    original = getattr(trace.ProxyTracer, "_tracer", None)
+    if not isinstance(original, property):
+        return
+
+    def tracer(proxy: trace.ProxyTracer) -> trace.Tracer:
+        values = vars(proxy)
+        real: trace.Tracer | None = values.get("_real_tracer")
+        if real is None:
+            provider = trace._TRACER_PROVIDER or sdk.load()
+            if provider is None:
+                return _NO_OP
+            arguments = [values[name] for name in _PROXY_ARGUMENTS if name in values]
+            real = proxy._real_tracer = provider.get_tracer(*arguments)
+        return real
+
+    trace.ProxyTracer._tracer = property(tracer)  # type: ignore[assignment,method-assign]  # as it is
