@@ -67,8 +67,8 @@ class EndTracker:
     def begin(self, request_id: str, now: float, limit: float, *, wanted: bool) -> None:
         """An invocation begins. `limit` is when to stop waiting; `wanted` is whether its end
         matters enough to wait for the platform's word, which comes late."""
-        self._request_id = request_id
         self._current = self._signals(request_id)
+        self._request_id = request_id
         self._begun_at = now
         self._limit = limit
         self._waits_for_telemetry = wanted
@@ -79,12 +79,12 @@ class EndTracker:
 
     def has_spans(self, request_id: str) -> bool:
         """Whether spans of an invocation have come already."""
-        signals = self._known.get(request_id)
+        signals = self._found(request_id)
         return signals is not None and signals.spans > 0
 
     def is_done(self, request_id: str) -> bool:
         """Whether the runtime has said that it has handed over all of an invocation."""
-        signals = self._known.get(request_id)
+        signals = self._found(request_id)
         return signals is not None and signals.done_at is not None
 
     def is_late(self, now: float) -> bool:
@@ -159,8 +159,12 @@ class EndTracker:
         self.runtime_is_present = False
         self.telemetry_is_alive = False
 
+    def _found(self, request_id: str) -> _Signals | None:
+        # Records of many others may have pushed the current one out.
+        return self._current if request_id == self._request_id else self._known.get(request_id)
+
     def _signals(self, request_id: str) -> _Signals:
-        signals = self._known.get(request_id)
+        signals = self._found(request_id)
         if signals is None:
             signals = self._known[request_id] = _Signals()
             if len(self._known) > _MAX_KNOWN:

@@ -118,6 +118,19 @@ def test_record_is_looked_for_before_it_is_parsed() -> None:
     assert [True, False] == [ends.is_current(b'{"requestId":"r"}'), ends.is_current(b"{}")]
 
 
+def test_many_records_of_others_do_not_push_out_the_current_one() -> None:
+    """A batch tells the ends of all the invocations before, beside the current one's begin."""
+    ends = tracker()
+    for number in range(100):
+        ends.on_runtime_done(f"earlier {number}")
+    ends.on_spans("r", 1)
+    assert ends.has_spans("r")
+    ends.on_done("r", 1, 101.0)
+
+    assert ends.is_over(101.0)
+    assert ends.is_done("r")
+
+
 def test_memory_is_bounded() -> None:
     """Signals for ids that never become invocations are forgotten."""
     ends = tracker()
