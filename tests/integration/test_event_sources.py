@@ -119,4 +119,4 @@ def test_what_the_caller_sent_is_passed_on(collector: Collector, tmp_path: Path)
     assert f"00-{TRACE_ID.hex()}-{invoke['spanId']}-01" == carrier["traceparent"]
     assert ("a=1", "k=v,l=w") == (carrier["tracestate"], carrier["baggage"])
     later, found = json.loads(json.loads(second.answer)["body"])
-    assert ({"traceparent"}, {}) == (set(later), found)
+    assert ({"traceparent", "X-Amzn-Trace-Id"}, {}) == (set(later), found)
