@@ -22,6 +22,7 @@ from lambdascope.wire.extensions_api import Shutdown
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.flight import Flight
+from lambdascope_extension.gate import open_gate
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.lifecycle import Lifecycle
@@ -72,7 +73,7 @@ class Parts:
             say(problem)
         self.client = client
         self.reactor = Reactor()
-        self.buffer = routes.buffer
+        self.buffer = open_gate(routes.buffer, environ, say)
         self.leftovers = routes.leftovers
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)

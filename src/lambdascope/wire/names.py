@@ -201,6 +201,10 @@ ENV_LOGS = "LAMBDASCOPE_LOGS"
 # Where telemetry goes, and a secret that holds the headers for it.
 ENV_DESTINATION = "LAMBDASCOPE_DESTINATION"
 ENV_HEADERS_SECRET = "LAMBDASCOPE_HEADERS_SECRET_ARN"  # noqa: S105 - a variable's name
+# What is taken out of everything that leaves, and which share of the invocations leaves at all.
+ENV_SCRUB = "LAMBDASCOPE_SCRUB"
+ENV_SAMPLE = "LAMBDASCOPE_SAMPLE"
+ENV_SAMPLE_SLOW = "LAMBDASCOPE_SAMPLE_SLOW_MS"
 # Of AWS's command line and libraries, and of OpenSSL.
 ENV_ACCESS_KEY_ID = "AWS_ACCESS_KEY_ID"
 ENV_SECRET_ACCESS_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - as above

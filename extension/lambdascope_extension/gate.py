@@ -1,0 +1,103 @@
+"""What everything passes on its way into the buffer: secrets are taken out of it here.
+
+The assembly puts it in front of the buffer for all that make messages, so that no secret reaches a
+collector, a spool or a log. The rules are loaded with the first message. What cannot be looked
+through is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+from lambdascope.wire import names
+from lambdascope_extension.buffer import Buffer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from lambdascope_extension.batch import Message
+
+NOT_SCRUBBED = "not_scrubbed"
+
+
+def open_gate(buffer: Buffer, environ: Mapping[str, str], say: Callable[[str], None]) -> Buffer:
+    """The buffer with the gates before it that the variables ask for."""
+    text = environ.get(names.ENV_SCRUB, "").strip()
+    return buffer if text.lower() == "off" else ScrubbingGate(buffer, text, say)
+
+
+class Gate(Buffer):
+    """Before another buffer; batches are taken from that one alone."""
+
+    __slots__ = ("_buffer", "_say")
+
+    def __init__(self, buffer: Buffer, say: Callable[[str], None]) -> None:
+        self._buffer = buffer
+        self._say = say
+        super().__init__(buffer.ledger, max_bytes=0)
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held behind the gate."""
+        return self._buffer.held_bytes
+
+    @held_bytes.setter
+    def held_bytes(self, size: int) -> None:
+        """Nothing is held here."""
+
+    def drop_all(self, reason: str, signals: Container[str] | None = None) -> None:
+        """Everything that is held is lost."""
+        if signals is None:
+            self._buffer.drop_all(reason)
+        else:
+            self._buffer.drop_all(reason, signals)
+
+    def _lose(self, message: Message, reason: str) -> None:
+        self.ledger.accept(message.signal, message.items)
+        self.ledger.drop(message.signal, message.items, reason)
+
+
+class ScrubbingGate(Gate):
+    """`text` is the variable's value."""
+
+    __slots__ = ("_has_failed", "_scrub", "_text")
+
+    def __init__(self, buffer: Buffer, text: str, say: Callable[[str], None]) -> None:
+        super().__init__(buffer, say)
+        self._text = text
+        self._scrub: Callable[[Message], bytes] | None = None
+        self._has_failed = False
+
+    def put(self, message: Message) -> bool:
+        """As in the base class, without secrets."""
+        if self._scrub is None:
+            self._scrub = _load(self._text, self._say)
+        try:
+            message.body = self._scrub(message)
+        except ValueError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                self._say(
+                    f"{message.items} items of {message.signal} are dropped, because they cannot "
+                    f"be searched for secrets ({error}): see {names.ENV_SCRUB}"
+                )
+            self._lose(message, NOT_SCRUBBED)
+            return True
+        return self._buffer.put(message)
+
+
+def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:
+    from lambdascope.otlp.scrub import scrub, scrub_json
+    from lambdascope.otlp.scrub_rules import read_scrub_rules
+
+    rules, unknown = read_scrub_rules(text)
+    if unknown:
+        say(f"{names.ENV_SCRUB} {unknown[:40]!r} is not known, left out: use +name, -name or off")
+
+    def apply(message: Message) -> bytes:
+        if rules is None:
+            return message.body
+        if message.kind == names.CONTENT_TYPE_JSON:
+            return scrub_json(message.body, rules)
+        return scrub(message.signal, message.body, rules)
+
+    return apply
