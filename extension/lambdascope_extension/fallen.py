@@ -24,6 +24,7 @@ from lambdascope.wire import names as wire
 from lambdascope.wire.errors import RemoteProtocolError
 from lambdascope.wire.telemetry_api import parse_batch
 from lambdascope_extension.batch import Message
+from lambdascope_extension.config import environment
 from lambdascope_extension.notes import Head, Notes, number, start_of
 
 TYPE_CHECKING = False
@@ -172,6 +173,12 @@ class Fallen:
             names.LAMBDASCOPE_DEADLINE_MS: head.deadline_ms,
             names.LAMBDASCOPE_REMAINING_START_MS: left_ms,
         }
+        destinations = environment().get(wire.ENV_DESTINATION, "")
+        if destinations:
+            from lambdascope.otlp import datadog
+
+            if datadog.is_among(destinations):
+                attributes |= datadog.invoke_attributes(head.arn, self._name, is_cold=head.cold)
         if head.parent_source:
             attributes[names.LAMBDASCOPE_PARENT_SOURCE] = head.parent_source
         if head.parent_reason:

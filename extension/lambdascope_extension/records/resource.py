@@ -30,6 +30,13 @@ def resource_attributes(environ: Mapping[str, str], instance: str) -> dict[str, 
         "",  # the function's interpreter is not ours
         "",
     ]
+    destinations = get(names.ENV_DESTINATION, "")
+    if destinations:
+        from lambdascope.otlp import datadog
+
+        if datadog.is_among(destinations):
+            for both in datadog.resource_pairs(environ).items():
+                facts += both
     for pair in get(names.ENV_RESOURCE_ATTRIBUTES, "").split(","):
         key, equals, value = pair.partition("=")
         if equals and key.strip():

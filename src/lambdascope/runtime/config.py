@@ -38,6 +38,9 @@ _OTEL_READ_HERE = frozenset(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     )
 )
+# Destinations of the extension that keep to AWS, and so do the parents of spans.
+_TO_XRAY = {"aws-xray"}
+_TO_AWS = {"aws-xray", "aws-logs", "aws-metrics"}
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 # AWS's Python client stops escaping non-ASCII characters from 3.12 on, by the name of the image.
 _RAW_UNICODE_ENVS = tuple(f"AWS_Lambda_python3.{minor}" for minor in (12, 13, 14, 15))
@@ -119,6 +122,20 @@ class RuntimeConfig:
         self.xray_policy = self._xray_policy(environ)
         self.service_name = get("OTEL_SERVICE_NAME", "")
         self.resource_attributes = self._resource_attributes(get("OTEL_RESOURCE_ATTRIBUTES", ""))
+        self.for_datadog = False
+        if get(names.ENV_DESTINATION):
+            self._read_destinations(environ)
+
+    def _read_destinations(self, environ: Mapping[str, str]) -> None:
+        """What the extension sends to decides on some of what is in the spans."""
+        from lambdascope.otlp import datadog
+
+        if datadog.is_among(environ[names.ENV_DESTINATION]):
+            self.for_datadog = True
+            self.resource_attributes = {
+                **datadog.resource_pairs(environ),
+                **self.resource_attributes,
+            }
 
     def _xray_policy(self, environ: Mapping[str, str]) -> str:
         """Whether the X-Ray header may be the parent: only where X-Ray is the backend.
@@ -138,6 +155,8 @@ class RuntimeConfig:
             names.ENV_OTLP_ENDPOINT, ""
         )
         to_xray = endpoint.startswith("https://xray.") and ".amazonaws.com" in endpoint
+        chosen = environ.get(names.ENV_DESTINATION, "").lower().replace(",", " ")
+        to_xray = to_xray or _TO_XRAY <= set(chosen.split()) <= _TO_AWS
         return XRAY_PARENT if to_xray or "xray-lambda" in self.propagators else XRAY_LINK
 
     def _resource_attributes(self, text: str) -> dict[str, str]:

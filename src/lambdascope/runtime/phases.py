@@ -223,6 +223,10 @@ class Phases:
                 **arn_attributes(arn, self._config.function_version or ""),
                 names.LAMBDASCOPE_PARENT_SOURCE: parent.source,
             }
+            if self._config.for_datadog:
+                from lambdascope.otlp.datadog import invoke_attributes
+
+                attributes |= invoke_attributes(arn, self._name, is_cold=is_cold)
             if parent.reason:
                 attributes[names.LAMBDASCOPE_PARENT_REASON] = parent.reason
             encoded = self._share(key, attributes)

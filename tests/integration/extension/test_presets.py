@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collector import Collector
 from extension_fakes import ExtensionProcess, FakePlatform, Function
 from fake_collector import ENDPOINT, Answer, FakeCollector, span_names
 from lambdascope_extension.sigv4 import Credentials, Signer
+from observed import PATIENT_MS, named, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,3 +210,48 @@ def test_wrong_name(start: Start, collector: FakeCollector) -> None:
 
     assert "1 dropped (config 1)" in function.shut_down()
     assert [] == collector.requests
+
+
+@pytest.mark.collector
+@pytest.mark.parametrize("dies", [False, True])
+def test_spans_that_datadog_knows(collector_binary: Path, tmp_path: Path, dies: bool) -> None:
+    """Spans of invocations are a function's for Datadog, cold, warm and dead ones; others not."""
+    variables = {
+        "LAMBDASCOPE_DESTINATION": "datadog",
+        "DD_API_KEY": KEY,
+        "DD_SERVICE": "orders",
+        "DD_ENV": "prod",
+        "LAMBDASCOPE_HOLD_BUDGET_MS": PATIENT_MS,
+    }
+    source = """
+        import os
+
+        def handler(event, context):
+            if event.get("die"):
+                os._exit(3)
+    """
+    with Collector(collector_binary, tmp_path) as collector:
+        variables["LAMBDASCOPE_DATADOG_ENDPOINT"] = collector.http_endpoint
+        with running(tmp_path, source, endpoint=None, variables=variables) as function:
+            function.invoke(b"{}")
+            function.invoke(b'{"die": 1}' if dies else b"{}")
+            function.shutdown()
+        spans = collector.wait_for_spans(5)
+    invokes = [span["attributes"] for span in named(spans, "shop")]
+
+    assert ["true", "false"] == [one["cold_start"] for one in invokes]
+    for one in invokes:
+        assert ("aws.lambda", "serverless", "shop") == (
+            one["operation.name"],
+            one["span.type"],
+            one["resource.name"],
+        )
+        assert one["faas.id"].endswith(":function:shop")
+        assert one["function_arn"] == one["faas.id"]
+    others = [span["attributes"] for span in spans if span["name"] != "shop"]
+    assert others
+    assert not any("operation.name" in one for one in others)
+    assert {("orders", "prod")} == {
+        (one["service.name"], one["deployment.environment.name"])
+        for one in (span["resource_attributes"] for span in spans)
+    }

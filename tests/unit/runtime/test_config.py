@@ -73,6 +73,7 @@ def test_everything_lambda_sets() -> None:
         "xray_policy": XRAY_LINK,
         "service_name": "",
         "resource_attributes": {},
+        "for_datadog": False,
     }
 
 
@@ -162,6 +163,9 @@ def test_own_switches() -> None:
             },
             XRAY_LINK,
         ),
+        ({"LAMBDASCOPE_DESTINATION": "aws-logs, AWS-XRAY"}, XRAY_PARENT),
+        ({"LAMBDASCOPE_DESTINATION": "aws-logs"}, XRAY_LINK),
+        ({"LAMBDASCOPE_DESTINATION": "aws-xray,honeycomb"}, XRAY_LINK),
     ],
 )
 def test_xray_policy(environ: dict[str, str], policy: str) -> None:
@@ -256,3 +260,23 @@ def test_unknown_propagator() -> None:
             "(tracecontext, baggage, b3, b3multi, xray, xray-lambda, none); left out"
         )
     ]
+
+
+def test_datadog_among_the_destinations() -> None:
+    """Datadog's own variables make resource attributes where it is a destination; OTEL_* win."""
+    variables = {"DD_SERVICE": "shop", "DD_ENV": "prod", "DD_TAGS": "team:a,bad, x:1"}
+    with_it = _make(
+        LAMBDASCOPE_DESTINATION="otlp,datadog",
+        OTEL_RESOURCE_ATTRIBUTES="team=b",
+        **variables,
+    )
+    without = _make(LAMBDASCOPE_DESTINATION="otlp,datadogs", **variables)
+
+    assert with_it.for_datadog
+    assert {
+        "service.name": "shop",
+        "deployment.environment.name": "prod",
+        "team": "b",
+        "x": "1",
+    } == with_it.resource_attributes
+    assert (False, {}) == (without.for_datadog, without.resource_attributes)
