@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lambdascope.runtime import import_watch
+from lambdascope.runtime.config import RuntimeConfig
 from lambdascope.runtime.import_watch import ImportWatch
+from lambdascope.wire import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -265,3 +268,43 @@ def test_later(watch: ImportWatch) -> None:
     assert [] == seen
     watch.settle()
     assert ["types"] == seen
+
+
+def _watched(watch: ImportWatch, monkeypatch: pytest.MonkeyPatch, **environ: str) -> set[str]:
+    """What is waited for in that environment, when nothing is loaded yet."""
+    monkeypatch.setattr(sys, "modules", {})
+    config = RuntimeConfig({"AWS_LAMBDA_RUNTIME_API": "x:1"} | environ, "")
+    import_watch.watch_libraries(watch, config)
+    return set(watch._callbacks)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_libraries_and_the_index(
+    watch: ImportWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """All that can be instrumented is waited for: also the index, named or beside the package."""
+    file = tmp_path / ("any" if named else names.INSTRUMENT_INDEX_FILE)
+    file.write_text("shop.client shop_instruments:Shop shop\nledger x:Y\n")
+    place = f"{tmp_path}/lambdascope/runtime/import_watch.py"
+    monkeypatch.setattr(import_watch, "__file__", place)
+    environ = {"LAMBDASCOPE_INSTRUMENT_INDEX": str(file)} if named else {}
+
+    known = {*names.INSTRUMENTED.split(), "shop.client", "ledger"}
+    assert known == _watched(watch, monkeypatch, **environ)
+
+
+@pytest.mark.parametrize("variable", ["LAMBDASCOPE_INSTRUMENT", "OTEL_TRACES_EXPORTER"])
+def test_no_libraries(watch: ImportWatch, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """Nothing is waited for where nothing is to be instrumented, or nothing is recorded."""
+    assert set() == _watched(watch, monkeypatch, **{variable: "none"})
+
+
+def test_an_index_that_is_not_there(
+    watch: ImportWatch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A named one is missed in one line; without a name there need be none."""
+    assert names.INSTRUMENTED.split()[0] in _watched(watch, monkeypatch)
+    assert "" == capsys.readouterr().err
+    _watched(watch, monkeypatch, LAMBDASCOPE_INSTRUMENT_INDEX="/no/such")
+
+    assert capsys.readouterr().err.startswith("lambdascope: LAMBDASCOPE_INSTRUMENT_INDEX: ")
