@@ -214,11 +214,6 @@ def test_with_statements_inside_are_left_properly() -> None:
     assert held == 0
 
 
-@pytest.mark.xfail(
-    sys.version_info < (3, 12),
-    strict=False,
-    reason="3.11 on a busy machine: Thread.start() inside the block may wait for ever",
-)
 def test_threads_may_be_started_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that is just being started is not hit in place of the one that starts it."""
     ignored: list[str] = []

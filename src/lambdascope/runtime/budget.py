@@ -29,7 +29,7 @@ from lambdascope.runtime.interrupt import (
     owner_of,
     without_ours,
 )
-from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, start, starting, watchdog
+from lambdascope.runtime.watchdog import LEFT, RUNG, Alarm, start, watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ class _Interrupts:
         return self.way
 
     def _load(self, done: LockType) -> None:
-        del starting[done]
         with self._finding:
             if self.way is None:
                 self.way = make_interrupter(_blocks, (Budget.__exit__, Budget._settle))

@@ -56,20 +56,11 @@ class Alarm:
         """The process was forked while this was being rung: in the child it will not be."""
 
 
-# Threads of ours that do not run yet, as `threading` has them of its own (`_limbo`).
-starting: dict[LockType, None] = {}
-
-
 def start(run: Callable[[LockType], None]) -> LockType:
-    """Start a thread that first takes its lock out of `starting`, and releases it when it is up."""
+    """Start a thread that is given a lock, which it releases when it is up. Returns the lock."""
     up = allocate_lock()
     up.acquire()
-    starting[up] = None
-    try:
-        start_new_thread(run, (up,))
-    except RuntimeError:
-        starting.pop(up, None)
-        raise
+    start_new_thread(run, (up,))
     return up
 
 
@@ -143,7 +134,6 @@ class Watchdog:
         """In a child process there is no such thread, and nobody else's alarms."""
         self._alarms.clear()
         self._started.clear()
-        starting.clear()
         if self._ringing is not None:
             self._ringing.abandon()
         self._reset()
@@ -155,7 +145,6 @@ class Watchdog:
             pass  # it has been told already
 
     def _run(self, up: LockType) -> None:
-        del starting[up]
         # It is the thread itself that says it has started. Two starts at a time: one of them ends.
         if self._started.setdefault(0, up) is not up:
             up.release()
