@@ -7,9 +7,11 @@ time, and once more when the destination does not take it. Values stay in this p
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from time import monotonic, time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from lambdascope_extension.answers import CUT, RETRY, Result
 from lambdascope_extension.aws_calls import AwsCalls, AwsError
@@ -59,7 +61,7 @@ class AuthorizedSender:
                 self._prepare(job, until)
                 if job.destination.service or before != self._values:
                     result = self._send(job, until)
-            elif result.status not in _REFUSED_KEYS and result.status:
+            if result.status and result.status not in _REFUSED_KEYS:
                 self._has_renewed = False
         except AwsError as error:
             # Kept, also where only a person can help: it may be before the batch is too old.
@@ -126,17 +128,13 @@ def _header(value: str, secret: Secret) -> bytes:
 def _header_list(value: str, reference: str) -> dict[str, bytes]:
     """Headers as the standard variable has them, or a JSON object of them."""
     if value.startswith("{"):
-        import json
-
         try:
-            found = {
-                str(name).lower(): str(one).encode() for name, one in json.loads(value).items()
-            }
+            pairs = json.loads(value).items()
         except ValueError:
-            found = {}
-        wrong = int(not found)
-    else:
-        found, wrong = parse_headers(value)
+            pairs = ()
+        # The same checks for both forms: a line break in a value would be an injection.
+        value = ",".join(f"{name}={quote(str(one))}" for name, one in pairs)
+    found, wrong = parse_headers(value)
     if wrong or not found:
         raise AwsError(f"{reference} is neither name=value,name=value nor a JSON object")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from calendar import timegm
 from time import strptime
 from typing import TYPE_CHECKING
@@ -90,8 +91,6 @@ def test_slow_one_beside_a_fast_one(
     start: Start, collector: FakeCollector, datadog: FakeCollector
 ) -> None:
     """Both are asked at the same time: the fast one has its spans while the slow one thinks."""
-    import threading
-
     go_on = threading.Event()
     slow = FakeCollector(Answer(202, hold=go_on))
     with slow:
@@ -105,6 +104,21 @@ def test_slow_one_beside_a_fast_one(
         function.platform.wait_next(2)
 
     assert (["a"], ["a"]) == (collector.spans, sent(slow))
+
+
+def test_one_that_never_answers(start: Start, collector: FakeCollector) -> None:
+    """It is cut when the time for holding is over, and the other destination has everything."""
+    never = threading.Event()
+    with FakeCollector(*[Answer(hold=never)] * 9) as silent:
+        function = start(**variables(silent.endpoint), LAMBDASCOPE_HOLD_BUDGET_MS="700")
+        function.invoke("a")
+        silent.wait_left(0)
+        function.invoke("b")
+        last = function.shut_down(2.0)
+
+    assert ["a", "b"] == collector.spans
+    assert "to datadog: traces: 2 spans accepted, 0 exported" in last
+    assert "to otlp" not in last
 
 
 def test_key_that_is_refused(start: Start, datadog: FakeCollector) -> None:

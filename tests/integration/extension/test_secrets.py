@@ -169,3 +169,50 @@ def test_credentials_of_a_restored_function(
     assert [VALUE, VALUE] == values
     assert ("AK", "SK", "T") == (known.key_id, known.secret, known.token)
     assert ["permit"] * 2 == [one.headers["authorization"] for one in address.requests]
+
+
+@pytest.mark.parametrize("way", ["secret", "kms"])
+def test_datadog_key_in_a_store(
+    start: Start, collector: FakeCollector, stores: Stores, way: str
+) -> None:
+    """Datadog's own variables for a stored key do with its name as destination."""
+    if way == "secret":
+        stored = {"DD_API_KEY_SECRET_ARN": stores.secret("datadog", VALUE)}
+    else:
+        stored = {"DD_KMS_API_KEY": stores.encrypted(VALUE, LambdaFunctionName="shop")}
+    function = start(
+        **stores.variables,
+        **stored,
+        LAMBDASCOPE_DESTINATION="datadog",
+        LAMBDASCOPE_DATADOG_ENDPOINT=collector.endpoint,
+        OTEL_EXPORTER_OTLP_ENDPOINT="",
+    )
+    function.invoke("a")
+
+    assert VALUE == collector.requests[0].headers["dd-api-key"]
+    assert "" == function.shut_down()
+
+
+def test_new_relic_key_in_a_store(start: Start, collector: FakeCollector, stores: Stores) -> None:
+    """Two destinations at once have a thread and a key each: a parameter's name, and a JSON key."""
+    stores.call("ssm", "put_parameter", Name="/nr", Value=VALUE, Type="SecureString")
+    arn = stores.secret("grafana", json.dumps({"token": "pass"}))
+    with FakeCollector() as grafana:
+        function = start(
+            **stores.variables,
+            LAMBDASCOPE_DESTINATION="newrelic,grafana",
+            LAMBDASCOPE_NEWRELIC_ENDPOINT=collector.endpoint,
+            LAMBDASCOPE_GRAFANA_ENDPOINT=grafana.endpoint,
+            NEW_RELIC_LICENSE_KEY_SSM_PARAMETER_NAME="/nr",
+            GRAFANA_CLOUD_ZONE="z",
+            GRAFANA_CLOUD_INSTANCE_ID="123",
+            GRAFANA_CLOUD_API_KEY=f"{arn}#token",
+            OTEL_EXPORTER_OTLP_ENDPOINT="",
+        )
+        function.invoke("a")
+
+        assert (VALUE, "Basic MTIzOnBhc3M=") == (
+            collector.requests[0].headers["api-key"],
+            grafana.requests[0].headers["authorization"],
+        )
+        assert "" == function.shut_down()
