@@ -60,6 +60,30 @@ def instrument_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def foreign_python() -> Path:
+    """An interpreter with awslambdaric and stock OpenTelemetry, and without lambdascope."""
+    return _required("stock OpenTelemetry for AWS's client", peers.foreign_python())
+
+
+@pytest.fixture(scope="session")
+def datadog_agent() -> Path:
+    """Datadog's test agent."""
+    return _required("Datadog's test agent", peers.datadog_agent())
+
+
+@pytest.fixture(scope="session")
+def rotel() -> Path:
+    """Rotel, a collector of another make."""
+    return _required("Rotel", peers.rotel())
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """Node packages: AWS's runtime client, OpenTelemetry's SDK, TypeScript with Grafana's types."""
+    return _required("AWS's runtime client and OpenTelemetry for Node", peers.node_modules())
+
+
+@pytest.fixture(scope="session")
 def aws_command() -> Path:
     """AWS's own command line."""
     return _required("the aws command", peers.aws_command())

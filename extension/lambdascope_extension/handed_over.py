@@ -34,6 +34,10 @@ class HandedOver:
     def remember(self, request_id: str, body: bytes) -> None:
         """Spans of an invocation have come."""
         self.is_fed = True
+        self.overhear(request_id, body)
+
+    def overhear(self, request_id: str, body: bytes) -> None:
+        """The same from a sender that may never send any for another invocation."""
         bodies = self.bodies.get(request_id)
         if bodies is None:
             bodies = self.bodies[request_id] = []

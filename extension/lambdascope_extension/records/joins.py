@@ -26,7 +26,7 @@ def _key(name: str) -> bytes:
     return b"\x0a" + BYTE[len(name)] + name.encode() + b"\x12"
 
 
-_INVOCATION_ID = _key(names.FAAS_INVOCATION_ID)
+INVOCATION_ID = _key(names.FAAS_INVOCATION_ID)
 _TRIGGER = _key(names.FAAS_TRIGGER)
 _ERROR_TYPE = _key(names.ERROR_TYPE)
 
@@ -92,7 +92,7 @@ def find_invocation(body: bytes, size: int, request_id: str) -> Joined | None:
     wanted = request_id.encode("utf-8", "replace")
     parent: Joined | None = None
     for start, end in _spans(body, size):
-        span = _Span(body, start, end)
+        span = SpanHead(body, start, end)
         if span.request_id != wanted or len(span.trace_id) != 16:
             continue
         if span.kind != names.KIND_INTERNAL and len(span.span_id) == 8:
@@ -102,7 +102,7 @@ def find_invocation(body: bytes, size: int, request_id: str) -> Joined | None:
     return parent
 
 
-class _Span:
+class SpanHead:
     """What is read of a span, as far as its bytes are there."""
 
     __slots__ = ("error_type", "kind", "parent", "request_id", "span_id", "trace_id", "trigger")
@@ -122,8 +122,8 @@ class _Span:
 
     def _read(self, number: int, value: bytes) -> None:
         if number == 9:
-            if value.startswith(_INVOCATION_ID):
-                self.request_id = _text(value, len(_INVOCATION_ID))
+            if value.startswith(INVOCATION_ID):
+                self.request_id = _text(value, len(INVOCATION_ID))
             elif value.startswith(_TRIGGER):
                 self.trigger = _text(value, len(_TRIGGER))
             elif value.startswith(_ERROR_TYPE):
@@ -136,6 +136,7 @@ class _Span:
             self.parent = value
 
     def joined(self, span_id: bytes) -> Joined:
+        """The place of an invocation whose span has that id."""
         return Joined(
             self.trace_id,
             span_id,
