@@ -57,6 +57,8 @@ class AwsCalls:
         self._session.mount("https://", adapter)
         self._session.auth = lambda request: request
         self._session.headers.clear()
+        # The authorities that the user trusts, who may be those of a proxy that looks into TLS.
+        self._verify = environ.get(names.ENV_SSL_CERT_FILE) or True
         self._credentials: Credentials | None = None
 
     def allow(self) -> None:
@@ -188,12 +190,13 @@ class AwsCalls:
                 data=body,
                 timeout=(min(_CONNECT_S, timeout_s), timeout_s),
                 proxies=proxies,
+                verify=self._verify,
                 allow_redirects=False,
                 stream=True,
             )
             answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
             response.close()
-        except requests.RequestException as error:
+        except (requests.RequestException, OSError) as error:
             self._session.close()
             raise AwsError(f"no answer from {host}: {type(error).__name__}") from None
         try:

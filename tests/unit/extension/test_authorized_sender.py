@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,10 @@ from lambdascope_extension.authorized_sender import AuthorizedSender
 from lambdascope_extension.batch import Batch, Message
 from lambdascope_extension.destination import BASIC, HEADERS, Destination, Secret
 from lambdascope_extension.exporter import Job
+from tls_kit import HAS_OPENSSL, Authority, TlsFront
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 KEYS = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S", "AWS_REGION": "eu-west-1"}
@@ -191,3 +195,29 @@ def test_basic() -> None:
         sender(inner, aws).send(job(Secret(ARN, how=BASIC, prefix=b"123:")))
 
     assert b"Basic MTIzOnBhc3M=" == inner.headers[0]["x-key"]
+
+
+@pytest.mark.skipif(not HAS_OPENSSL, reason="needs openssl to make certificates")
+@pytest.mark.parametrize("trusted", [True, False])
+def test_stores_behind_an_own_authority(tmp_path: Path, trusted: bool) -> None:
+    """SSL_CERT_FILE counts for calls to AWS, too; without it a foreign certificate is refused."""
+    authority, inner = Authority(tmp_path), Inner()
+    variables = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}
+    with (
+        FakeCollector(stored("v")) as aws,
+        TlsFront(aws.endpoint, authority.certificate("aws")) as front,
+    ):
+        made = AuthorizedSender(inner, {**KEYS, **variables, "AWS_ENDPOINT_URL": front.endpoint})
+        result = made.send(job(Secret(ARN)))
+
+    assert ((EXPORTED, 1) if trusted else (RETRY, 0)) == (result.outcome, len(aws.requests))
+
+
+def test_certificates_that_are_not_there() -> None:
+    """A file of authorities that cannot be read is a reason, not a fault."""
+    with FakeCollector() as aws:
+        https = aws.endpoint.replace("http:", "https:")
+        variables = {**KEYS, "SSL_CERT_FILE": "/none", "AWS_ENDPOINT_URL": https}
+        result = AuthorizedSender(Inner(), variables).send(job(Secret(ARN)))
+
+    assert (RETRY, True) == (result.outcome, "no answer from" in result.reason)

@@ -235,6 +235,24 @@ def test_receiver_that_came_back(sender: GrpcSender) -> None:
     assert "4317" in failed.hint
 
 
+def test_after_a_thaw(receiver: Receiver, sender: GrpcSender) -> None:
+    """A connection is kept between exports, and replaced where the job says so."""
+    peers: list[str] = []
+
+    def remember(body: bytes, context: Any) -> bytes:
+        peers.append(context.peer())
+        return b""
+
+    receiver.behaviour = remember
+    to = destination(receiver.port)
+    for wants_new in (False, False, True):
+        one = job(to)
+        one.wants_new_connection = wants_new
+        assert EXPORTED == sender.send(one).outcome
+
+    assert peers[0] == peers[1] != peers[2]
+
+
 def test_json_is_refused(receiver: Receiver, sender: GrpcSender) -> None:
     """A JSON body has no form in gRPC: it is refused with what to do, and not sent."""
     result = sender.send(job(destination(receiver.port), kind=CONTENT_TYPE_JSON))
