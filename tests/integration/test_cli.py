@@ -265,7 +265,7 @@ def test_awss_own_runtime_client_runs_in_place_of_ours(folder, peer_python):
 
 
 def test_without_an_extension_there_is_none(folder):
-    """The platform's phases stay, and the runtime says nothing about it."""
+    """The platform's phases stay, and the runtime exports its spans by itself."""
     done = _run(folder, "invoke", "app.handler", "--no-extension", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -278,7 +278,7 @@ def test_without_an_extension_there_is_none(folder):
         "runtime overhead",
         "shutdown",
     ]
-    assert one["spans"] == []
+    assert "init app" in [span["name"] for span in one["spans"]]
 
 
 def test_a_file_that_is_not_executable_among_the_extensions_is_explained(folder):

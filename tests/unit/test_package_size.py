@@ -9,7 +9,7 @@ from pathlib import Path
 
 # The runtime and extension of the first version had 400 kB; since then the function's own
 # telemetry, the platform's records and what makes delivery survive have come.
-LIMIT_BYTES = 600_000
+LIMIT_BYTES = 700_000
 BUILD = Path(__file__).parents[1] / "layer_files.py"
 
 
@@ -20,7 +20,7 @@ def build_layer(folder: Path) -> int:
     return int(done.stdout)
 
 
-def test_our_own_code_zips_to_less_than_600_kb(tmp_path: Path) -> None:
+def test_our_own_code_zips_to_less_than_700_kb(tmp_path: Path) -> None:
     """The compiled files together stay below the limit."""
     count = build_layer(tmp_path / "python")
     packed = tmp_path / "layer.zip"

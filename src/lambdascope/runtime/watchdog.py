@@ -12,9 +12,9 @@ that there is no lock that an interrupt could leave locked.
 
 from __future__ import annotations
 
+import sys
 from _thread import allocate_lock, start_new_thread
 from os import register_at_fork
-from threading import Event, current_thread
 from time import monotonic
 
 from lambdascope.runtime.deadline import INFINITE
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType
     from collections.abc import Callable
+    from threading import Event
 
 # The two sides of a claim.
 LEFT = "left"
@@ -122,6 +123,9 @@ class Watchdog:
 
     def _start(self) -> None:
         """Start the thread and wait for it. Wherever this is broken off, it can be done again."""
+        # Here and not in the thread: it takes the one that imports it first for the main thread.
+        import threading  # noqa: F401 - for its being loaded
+
         knock = self._knock
         up = start(self._run)
         # A signal handler may fork meanwhile: there the thread is not, and has to be started again.
@@ -149,8 +153,10 @@ class Watchdog:
         if self._started.setdefault(0, up) is not up:
             up.release()
             return
-        current_thread().name = _NAME
-        self._parked = parked = Event()
+        threading = sys.modules["threading"]
+        threading.current_thread().name = _NAME
+        parked: Event = threading.Event()
+        self._parked = parked
         up.release()
         while True:
             parked.clear()

@@ -115,7 +115,8 @@ def test_environment_variables_are_names() -> None:
     """Upper case, digits and underscores; each begins with AWS's, OpenTelemetry's or our prefix."""
     for name, value in group(prefix="ENV_").items():
         assert set(value) <= set(string.ascii_uppercase + string.digits + "_"), name
-        assert value.startswith(("AWS_", "LAMBDA_", "_", "LAMBDASCOPE_", "OTEL_")), name
+        prefixes = ("AWS_", "LAMBDA_", "_", "LAMBDASCOPE_", "OTEL_", "DD_")
+        assert value.startswith(prefixes) or name == "ENV_SSL_CERT_FILE", name
 
 
 def test_limits() -> None:
