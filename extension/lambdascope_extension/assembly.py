@@ -22,7 +22,7 @@ from lambdascope.wire.extensions_api import Shutdown
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.flight import Flight
-from lambdascope_extension.gate import open_gate
+from lambdascope_extension.gate import open_gate, open_sampler
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.lifecycle import Lifecycle
@@ -74,6 +74,8 @@ class Parts:
         self.client = client
         self.reactor = Reactor()
         self.buffer = open_gate(routes.buffer, environ, say)
+        sampler = open_sampler(self.buffer, environ, say)
+        self.buffer = sampler or self.buffer
         self.leftovers = routes.leftovers
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
@@ -102,6 +104,9 @@ class Parts:
             background=not invoke,
         )
         self.intake.on_done = self.lifecycle.advance
+        if sampler is not None:
+            self.intake.on_handed_over = sampler.end
+            self.lifecycle.sampler = sampler
         if listener is not None:
             self.servers.append(self._serve(listener))
         if telemetry is not None:

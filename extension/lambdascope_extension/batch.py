@@ -21,10 +21,11 @@ _ID_BYTES = 16
 class Message:
     """One accepted body. `items` is what the ledger counts for it, `received` is monotonic.
 
-    `urgent`: it tells of an invocation that failed, goes first and is given up last.
+    `urgent`: it tells of an invocation that failed, goes first and is given up last. `request_id`
+    is that of the invocation that our runtime handed it over for, "" for others.
     """
 
-    __slots__ = ("body", "items", "kind", "received", "signal", "urgent")
+    __slots__ = ("body", "items", "kind", "received", "request_id", "signal", "urgent")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Message:
         received: float,
         urgent: bool = False,
     ) -> None:
+        self.request_id = ""
         self.signal = signal
         self.kind = kind
         self.body = body

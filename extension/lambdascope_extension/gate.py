@@ -15,14 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
 
     from lambdascope_extension.batch import Message
+    from lambdascope_extension.sampling_gate import SamplingGate
 
 NOT_SCRUBBED = "not_scrubbed"
 
 
 def open_gate(buffer: Buffer, environ: Mapping[str, str], say: Callable[[str], None]) -> Buffer:
-    """The buffer with the gates before it that the variables ask for."""
+    """The buffer, with a gate that scrubs before it unless that is turned off."""
     text = environ.get(names.ENV_SCRUB, "").strip()
     return buffer if text.lower() == "off" else ScrubbingGate(buffer, text, say)
+
+
+def open_sampler(
+    buffer: Buffer, environ: Mapping[str, str], say: Callable[[str], None]
+) -> SamplingGate | None:
+    """A gate that samples, if a ratio is set."""
+    if not environ.get(names.ENV_SAMPLE, "").strip():
+        return None
+    from lambdascope_extension.sampling import read_sampling
+    from lambdascope_extension.sampling_gate import SamplingGate
+
+    sampling = read_sampling(environ, say)
+    return None if sampling is None else SamplingGate(buffer, sampling, say)
 
 
 class Gate(Buffer):

@@ -74,6 +74,8 @@ class Intake:
     ) -> None:
         self.on_done: Callable[[], None] = lambda: None
         self.handed_over: HandedOver | None = None
+        # Told before `on_done`: all spans of an invocation have come.
+        self.on_handed_over: Callable[[str], None] | None = None
         self._buffer = buffer
         self._ends = ends
         self._token = token.encode()
@@ -161,6 +163,8 @@ class Intake:
             received=monotonic(),
             urgent=tells_of_failure(signal, kind, body),
         )
+        # Any other sender's was refused.
+        message.request_id = head.headers.get(_REQUEST_ID, "")
         if not self._buffer.put(message):
             raise BadBody(503, "the buffer is full, the collector does not take what is in it")
         handed = self.handed_over
@@ -184,6 +188,8 @@ class Intake:
             expected = int(done) if done.isascii() and done.isdigit() and len(done) < 10 else 0
             if not expected and self.handed_over is not None:
                 self.handed_over.leave_out(request_id)
+            if self.on_handed_over is not None:
+                self.on_handed_over(request_id)
             self._ends.on_done(request_id, expected, monotonic())
             self.on_done()
 

@@ -8,6 +8,8 @@ refused were never accepted and are counted apart.
 from __future__ import annotations
 
 SIGNALS = ("traces", "metrics", "logs")
+# What the user wanted dropped is nothing to report at the end.
+SAMPLED = "sampled"
 _UNITS = {"traces": "spans", "metrics": "metrics", "logs": "records"}
 
 
@@ -66,7 +68,7 @@ class Ledger:
             f"{sum(account.dropped.values())} dropped ({_listed(account.dropped)}), "
             f"{account.held} held"
             for signal, account in self.accounts.items()
-            if account.dropped or account.held
+            if account.held or account.dropped.keys() - {SAMPLED}
         ]
         if self.refused:
             parts.append(f"{sum(self.refused.values())} requests refused ({_listed(self.refused)})")

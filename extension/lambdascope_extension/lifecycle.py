@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.flight import Flight
     from lambdascope_extension.flusher import Flusher
     from lambdascope_extension.reactor import Reactor
+    from lambdascope_extension.sampling_gate import SamplingGate
     from lambdascope_extension.server import HttpServer
 
 NEXT = "next"
@@ -74,6 +75,7 @@ class Lifecycle:
         background: bool,
     ) -> None:
         self.phase = NEXT
+        self.sampler: SamplingGate | None = None
         self.shutdown_reason = SHUTDOWN_SPINDOWN
         self.ends_by = _FOR_EVER
         self._client = client
@@ -241,6 +243,8 @@ class Lifecycle:
             if not self._flusher.resume(now):
                 self._flush_beside(policy.RUNNING, now)
             return
+        if self.sampler is not None:
+            self.sampler.end("")
         self._flusher.meter.on_end(now)
         if self._flusher.is_sending:
             self._hold(now + min(self._rest_s, self._left(now)), is_last=False)
@@ -297,6 +301,8 @@ class Lifecycle:
         now = monotonic()
         self.phase = SHUTDOWN
         self.shutdown_reason = event.reason
+        if self.sampler is not None:
+            self.sampler.end_all(event.reason)
         self._deadline = now + event.deadline_ms / 1000 - time()
         self.ends_by = self._deadline - _EXIT_S
         decision = policy.decide(policy.AT_SHUTDOWN, self._state(now), self._flusher.settings)

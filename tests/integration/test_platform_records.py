@@ -53,6 +53,7 @@ class Story:
         self.logs: list[Any] = []
         self.sums: dict[tuple[str, ...], float] = {}
         self.counts: dict[str, int] = {}
+        self.bodies = [request.body for request in collector.accepted]
         for request in collector.accepted:
             if request.path == names.TRACES_PATH:
                 for traces in ExportTraceServiceRequest.FromString(request.body).resource_spans:

@@ -283,6 +283,13 @@ LAMBDASCOPE_PLATFORM_RUNTIME_VERSION_ARN = "lambdascope.platform.runtime_version
 # Of a log line: which program wrote it, "function" or "extension".
 LAMBDASCOPE_LOG_SOURCE = "lambdascope.log.source"
 
+# Why an invocation's spans were kept where not all are, and with which probability; and what a user
+# sets to true on any span so that they are.
+LAMBDASCOPE_SAMPLING_REASON = "lambdascope.sampling.reason"
+LAMBDASCOPE_SAMPLING_RATIO = "lambdascope.sampling.ratio"
+SAMPLING_KEEP = "sampling.keep"
+LAMBDASCOPE_KEEP = "lambdascope.keep"
+
 # Our own metrics, all of the extension: its accounts by signal, with a reason for what was dropped;
 # what it costs; what came from the Telemetry API. The hold is how long it kept an environment after
 # an invocation, as it measures itself; the overhead is the platform's figure for all extensions.
