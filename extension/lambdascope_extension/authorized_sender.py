@@ -69,6 +69,11 @@ class AuthorizedSender:
         result.elapsed = monotonic() - started
         return result
 
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._aws.forget()
+        self._inner.close()
+
     def _send(self, job: Job, until: float) -> Result:
         self._prepare(job, until)
         job.timeout_s = max(0.001, until - monotonic())

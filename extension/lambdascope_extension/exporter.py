@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         def cut(self) -> None:
             """End `send` now."""
 
+        def close(self) -> None:
+            """Close the connections that are kept."""
+
 
 COLD = "cold"
 WARMING = "warming"

@@ -103,6 +103,8 @@ class GrpcSender:
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
+        if self._by_http is not None:
+            self._by_http.close()
 
     def _try(self, job: Job, started: float) -> Result:
         reused = bool(self._channels)

@@ -85,6 +85,10 @@ class Sender:
         result.elapsed = monotonic() - started
         return result
 
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._drop_connections()
+
     def _try(self, job: Job, started: float) -> Result:
         reused, self._has_connection = self._has_connection, False
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collector import Collector
 from fake_collector import Answer, FakeCollector, traces
 from lambdascope.cli.arguments import Options
 from lambdascope.cli.main import run
@@ -158,3 +159,35 @@ def test_mistakes_are_one_line(
     said = capsys.readouterr().err
     assert part in said
     assert 1 == len(said.splitlines())
+
+
+def test_destination_by_name(
+    collector: FakeCollector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The extension's variables for destinations do, with keys and headers; --endpoint wins."""
+    monkeypatch.setenv(names.ENV_DESTINATION, "datadog")
+    monkeypatch.setenv("LAMBDASCOPE_DATADOG_ENDPOINT", collector.endpoint)
+    monkeypatch.setenv("DD_API_KEY", "key")
+    file = export(tmp_path, line(1, "a"))
+    assert 0 == run(["replay", file])
+    assert 0 == run(["replay", file, "--endpoint", collector.endpoint])
+    assert ["key", ""] == [one.headers.get("dd-api-key", "") for one in collector.requests]
+
+
+def test_several_destinations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line does not tell which of several destinations it is for: the user has to."""
+    monkeypatch.setenv(names.ENV_DESTINATION, "datadog,honeycomb")
+    assert 0 != run(["replay", export(tmp_path, line(1, "a"))])
+    assert "names 2 destinations: set it to the one" in capsys.readouterr().err
+
+
+@pytest.mark.collector
+def test_over_grpc(collector_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The protocol of the standard variable is honoured."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    file = export(tmp_path, line(1, "a"))
+    with Collector(collector_binary, tmp_path) as real:
+        assert 0 == run(["replay", file, "--endpoint", real.grpc_endpoint])
+        assert ["a"] == [span["name"] for span in real.wait_for_spans(1)]

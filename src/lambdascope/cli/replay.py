@@ -20,8 +20,9 @@ from lambdascope.wire import names
 from lambdascope_extension.answers import EXPORTED, RETRY, Result
 from lambdascope_extension.batch import KINDS, Batch, Message
 from lambdascope_extension.export_config import ExportConfig, read_export_config
-from lambdascope_extension.exporter import Job
+from lambdascope_extension.exporter import Job, loader
 from lambdascope_extension.health import Health
+from lambdascope_extension.presets import read_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -128,8 +129,12 @@ def replay(
 ) -> int:
     """Run the command; its exit code. Raises CommandError."""
     config = _config(options.endpoint, environ)
-    run = Replay(config, _load_sender(), sleep)
-    run.run(_lines(options.file))
+    sender = _load_sender(config, environ)
+    run = Replay(config, sender, sleep)
+    try:
+        run.run(_lines(options.file))
+    finally:
+        sender.close()
     _say(str(run))
     return EXIT_FAULT if run.counts["failed"] else EXIT_OK
 
@@ -144,7 +149,8 @@ def _config(endpoint: str | None, environ: Mapping[str, str]) -> ExportConfig:
         ):
             given.pop(name, None)
         given[names.ENV_OTLP_ENDPOINT] = endpoint
-    config = read_export_config(given, own_port=0)
+        given.pop(names.ENV_DESTINATION, None)
+    config = _destination(given)
     if not config.destinations:
         problem = "" if "no_endpoint" in config.reasons.values() else f": {config.problems[0]}"
         raise CommandError(
@@ -155,12 +161,24 @@ def _config(endpoint: str | None, environ: Mapping[str, str]) -> ExportConfig:
     return config
 
 
-def _load_sender() -> SendsBatches:
+def _destination(environ: Mapping[str, str]) -> ExportConfig:
+    if not environ.get(names.ENV_DESTINATION, "").strip():
+        return read_export_config(environ, own_port=0)
+    configs = read_destinations(environ, own_port=0)
+    if len(configs) > 1:
+        raise CommandError(
+            f"{names.ENV_DESTINATION} names {len(configs)} destinations: set it to the one that "
+            "the lines are for"
+        )
+    return configs[0]
+
+
+def _load_sender(config: ExportConfig, environ: Mapping[str, str]) -> SendsBatches:
     try:
-        from lambdascope_extension.sender import Sender
+        return loader(config.destinations.values(), environ)()
     except ImportError as error:
-        raise CommandError(f"cannot load the sender: {error}; install `requests`") from None
-    return Sender()
+        package = "grpcio" if "'grpc'" in str(error) else "requests"
+        raise CommandError(f"cannot load the sender: {error}; install `{package}`") from None
 
 
 def _lines(file: str) -> Iterator[str]:

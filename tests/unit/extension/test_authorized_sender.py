@@ -45,6 +45,9 @@ class Inner:
     def cut(self) -> None:
         """Nothing is under way."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def stored(value: str) -> Answer:
     """What Secrets Manager answers."""
