@@ -104,7 +104,7 @@ class Collector:
         # process may take a port that was free a moment ago.
         for _ in range(_ATTEMPTS):
             self.http_port, self.grpc_port = _free_ports(2)
-            process = _Process(*self._command())
+            process = _Process(*self.command())
             if process.wait_until_ready(_START_TIMEOUT_S):
                 return process
             process.stop()
@@ -112,7 +112,7 @@ class Collector:
                 break
         raise CollectorError(f"{self.binary} did not start:\n{process.log_text()}")
 
-    def _command(self) -> tuple[list[str], str]:
+    def command(self) -> tuple[list[str], str]:
         """The command line, and the words in the log that say that it takes requests."""
         http, grpc = f"127.0.0.1:{self.http_port}", f"127.0.0.1:{self.grpc_port}"
         if self.kind == "rotel":
