@@ -278,7 +278,10 @@ def platform_variables(
     name = names.ENV_OTLP_TEMPORALITY
     if not strict or environ.get(name, "").strip().lower() != "cumulative":
         return environ
-    problems.append(f"{name} cumulative is not taken by {strict[0]}: using delta")
+    problems.append(
+        f"{name} cumulative is not taken by {strict[0]}: the platform's metrics are delta; set it "
+        "to delta for the function's own"
+    )
     return {**environ, name: "delta"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import threading
 from calendar import timegm
 from time import strptime
@@ -118,6 +119,37 @@ def test_one_that_never_answers(start: Start, collector: FakeCollector) -> None:
 
     assert ["a", "b"] == collector.spans
     assert "to datadog: traces: 2 spans accepted, 0 exported" in last
+    assert "to otlp" not in last
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_ledgers_with_faults(start: Start, collector: FakeCollector, seed: int) -> None:
+    """Whatever one destination answers, its ledger is right to the span and the other has all."""
+    drawn = random.Random(seed)
+    answers = [
+        Answer(status, headers=(("Retry-After", "0"),))
+        for status in drawn.choices((202, 200, 503, 429, 500, 400), (9, 9, 2, 2, 1, 1), k=200)
+    ]
+    with FakeCollector(*answers) as shaky:
+        function = start(
+            **variables(shaky.endpoint), LAMBDASCOPE_PLATFORM="none", LAMBDASCOPE_FLUSH="end"
+        )
+        names = [f"s{number}" for number in range(60)]
+        for name in names:
+            function.invoke(name)
+        last = function.shut_down()
+        taken = [
+            name
+            for one in shaky.requests
+            if one.status in (200, 202)
+            for name in span_names(gzip.decompress(one.body))
+        ]
+
+    assert names == sorted(collector.spans, key=names.index)
+    assert len(taken) == len(set(taken))
+    if len(taken) < len(names):
+        counted = f"to datadog: traces: 60 spans accepted, {len(taken)} exported, "
+        assert last.partition(counted)[2].startswith(f"{60 - len(taken)} dropped (")
     assert "to otlp" not in last
 
 

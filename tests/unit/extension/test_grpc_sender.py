@@ -173,6 +173,20 @@ def test_message_that_is_too_large(receiver: Receiver, sender: GrpcSender) -> No
     assert (REFUSED, 413) == (result.outcome, result.status)
 
 
+def test_receiver_that_repeats_the_key(receiver: Receiver, sender: GrpcSender) -> None:
+    """What a receiver says of a key is shown without it."""
+
+    def fail(body: bytes, context: Any) -> bytes:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "no such key: k3y-v4lue, or Bearer k3y")
+        return b""
+
+    receiver.behaviour = fail
+    to = destination(receiver.port)
+    to.headers = {"authorization": b"Bearer k3y-v4lue"}
+
+    assert "UNAUTHENTICATED: no such key: ***, or Bearer k3y" == sender.send(job(to)).reason
+
+
 def test_partial_success(receiver: Receiver, sender: GrpcSender) -> None:
     """What the receiver rejected is counted."""
     answer = ExportTraceServiceResponse()
