@@ -24,15 +24,16 @@ from datadog_api_client.v1.model.dashboard import Dashboard
 def unknown(value, path):
     if getattr(value, "_unparsed", False):
         yield path
+    if getattr(value, "_composed_instances", None):
+        value = value.get_oneof_instance()
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from unknown(item, f"{path}/{number}")
     elif not isinstance(value, ModelSimple):
-        fields = getattr(value, "_data_store", {})
-        for key in fields:
-            if key not in getattr(type(value), "attribute_map", fields):
+        for key, item in getattr(value, "_data_store", {}).items():
+            if key not in value.attribute_map:
                 yield f"{path}/{key}"
-            yield from unknown(fields[key], f"{path}/{key}")
+            yield from unknown(item, f"{path}/{key}")
 
 document = json.load(sys.stdin)
 made = validate_and_convert_types(document, (Dashboard,), ["d"], True, True, Configuration())
@@ -109,6 +110,10 @@ def test_datadog_models(foreign_python: Path) -> None:
     dashboard: dict[str, Any] = json.loads((FOLDER / "datadog.json").read_text())
     assert [] == json.loads(given(foreign_python, DATADOG, dashboard))
 
-    request = dashboard["widgets"][0]["definition"]["widgets"][0]["definition"]["requests"][0]
-    request["display_type"] = "stripes"
+    widget = dashboard["widgets"][0]["definition"]["widgets"][0]["definition"]
+    good = json.dumps(widget)
+    widget["requests"][0]["display_type"] = "stripes"
     assert json.loads(given(foreign_python, DATADOG, dashboard))
+    widget.update(json.loads(good), titel="a field that is none")
+    (place,) = json.loads(given(foreign_python, DATADOG, dashboard))
+    assert place.endswith("/titel")
