@@ -237,7 +237,7 @@ class LanesLeftovers:
         self._every = []
         for lane in lanes:
             own = f"{folder}/{lane.name}"
-            leftovers = Leftovers(lane.buffer, own, environ, say)
+            leftovers = Leftovers(lane.buffer, own, environ, say, destination=lane.name)
             leftovers.restore()
             self._every.append((lane.buffer, own, leftovers))
 

@@ -36,7 +36,10 @@ _RESETS = (names.SHUTDOWN_TIMEOUT, names.SHUTDOWN_FAILURE)
 
 
 class Leftovers:
-    """`folder` is the directory of this user alone. 0 for a bound turns that way out off."""
+    """`folder` is the directory of this user alone. 0 for a bound turns that way out off.
+
+    `destination` is the one that it is for, where there are several.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,9 @@ class Leftovers:
         say: Callable[[str], None],
         *,
         stdout: int = 1,
+        destination: str = "",
     ) -> None:
+        self._label = f"{names.LEFTOVER_LABEL}{destination} ".encode() if destination else b""
         self._stdout = stdout
         self._buffer = buffer
         self._folder = folder
@@ -110,13 +115,16 @@ class Leftovers:
             if monotonic() >= until:
                 self._buffer.put_back(batch)
                 return
-            line = Line(
-                signal=batch.signal,
-                form=FORMS[batch.kind],
-                id=batch.id,
-                items=batch.items,
-                body=batch.body,
-            ).encode()
+            line = (
+                self._label
+                + Line(
+                    signal=batch.signal,
+                    form=FORMS[batch.kind],
+                    id=batch.id,
+                    items=batch.items,
+                    body=batch.body,
+                ).encode()
+            )
             limit = min(left, MAX_LINE_BYTES)
             if len(line) > limit >= _WORTH_SPLITTING and self._buffer.split(batch):
                 continue

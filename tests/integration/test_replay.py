@@ -174,6 +174,26 @@ def test_destination_by_name(
     assert ["key", ""] == [one.headers.get("dd-api-key", "") for one in collector.requests]
 
 
+def test_lines_of_several_destinations(
+    collector: FakeCollector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of lines that say which destination they are for, only those of the one that is set leave."""
+    monkeypatch.setenv(names.ENV_DESTINATION, "datadog")
+    monkeypatch.setenv("LAMBDASCOPE_DATADOG_ENDPOINT", collector.endpoint)
+    monkeypatch.setenv("DD_API_KEY", "key")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    lines = [
+        line(1, "mine").replace("lambdascope-otlp-1", "to=datadog lambdascope-otlp-1"),
+        line(2, "other").replace("lambdascope-otlp-1", "to=otlp lambdascope-otlp-1"),
+        line(3, "any"),
+    ]
+    as_json = json.dumps([{"message": one} for one in lines])
+    for text in ("".join(lines), as_json):
+        collector.requests.clear()
+        assert 0 == run(["replay", export(tmp_path, text)])
+        assert ["mine", "any"] == collector.spans
+
+
 def test_several_destinations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,11 +53,21 @@ class Replay:
     def run(self, lines: Iterable[str]) -> None:
         """Send what is in the lines."""
         for text in lines:
-            pieces = text.split(PREFIX)[1:]  # a compact export may have many in a line
+            before, *pieces = text.split(PREFIX)  # a compact export may have many in a line
             if not pieces:
                 self.counts["other lines"] += 1
             for piece in pieces:
-                self._one(PREFIX + piece)
+                if self._is_for_another(before):
+                    self.counts["other lines"] += 1
+                else:
+                    self._one(PREFIX + piece)
+                before = piece
+
+    def _is_for_another(self, before: str) -> bool:
+        """Whether the word before a line names another destination than the one that is set."""
+        word = before.rstrip().rpartition(" ")[2]
+        _, is_labelled, name = word.rpartition(names.LEFTOVER_LABEL)
+        return bool(self._config.name and is_labelled) and name != self._config.name
 
     def _one(self, text: str) -> None:
         try:

@@ -194,6 +194,8 @@ ENV_HOLD_P99 = "LAMBDASCOPE_HOLD_P99_MS"
 ENV_QUEUE_AGE = "LAMBDASCOPE_QUEUE_AGE_S"
 # How much of what could not be exported may go to a file in /tmp, and to standard output.
 ENV_SPOOL_BYTES = "LAMBDASCOPE_SPOOL_BYTES"
+# Before a line on standard output: which of several destinations it is for.
+LEFTOVER_LABEL = "to="
 ENV_STDOUT_BYTES = "LAMBDASCOPE_STDOUT_BYTES"
 # What the extension makes of the platform's own records, and which log lines it forwards.
 ENV_PLATFORM = "LAMBDASCOPE_PLATFORM"

@@ -133,6 +133,22 @@ def test_end_of_the_environment_prints(folder: Path, reason: str) -> None:
     assert [] == files(folder)
 
 
+def test_lines_tell_their_destination(folder: Path) -> None:
+    """Where there are several destinations, a line says which one it is for, and stays readable."""
+    bench = Bench(folder)
+    bench.put("a")
+    with bench.out.open("ab") as out:
+        Leftovers(
+            bench.buffer, str(folder), {}, bench.lines.append, stdout=out.fileno(), destination="x"
+        ).keep("spindown", monotonic() + 10)
+
+    text = bench.out.read_text()
+    line = parse_line(text)
+    assert text.startswith("to=x lambdascope-otlp-1 traces ")
+    assert line is not None
+    assert ["a"] == span_names(line.body)
+
+
 def test_nothing_held_leaves_nothing(folder: Path) -> None:
     """The usual end writes no file and no line."""
     bench = Bench(folder)
