@@ -81,16 +81,21 @@ def test_python_that_runs_out_of_time(
         timeout_ms=2000,
         **function_settings,
     ) as function:
-        assert "timeout" == function.invoke(b'"sleep"').status
-        assert b"1" == function.invoke(b"1").answer
+        first, second = function.invoke(b'"sleep"'), function.invoke(b"1")
         function.shutdown()
-        spans = collector.wait_for_spans(3 + 2)
+        spans = collector.wait_for_spans(3 + 3)
         metrics = collector.wait_for_metrics(1)
 
-    assert ["success"] == [
-        span["attributes"]["lambdascope.platform.status"]
-        for span in named(spans, "platform report")
-    ]
+    assert ("timeout", b"1") == (first.status, second.answer)
+    reports = {
+        span["attributes"]["faas.invocation_id"]: span for span in named(spans, "platform report")
+    }
+    assert {first.request_id, second.request_id} == set(reports)
+    timeout = reports[first.request_id]
+    assert not timeout.get("parentSpanId")
+    assert 2 == timeout["status"]["code"]
+    assert "timeout" == timeout["attributes"]["lambdascope.platform.status"]
+    assert reports[second.request_id]["parentSpanId"]
     assert "faas.timeouts" in {metric["name"] for metric in metrics}
 
 

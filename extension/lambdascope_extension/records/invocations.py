@@ -8,6 +8,8 @@ takes spans and metrics out. It reads no clock, and waits for nothing by time.
 
 from __future__ import annotations
 
+from posix import urandom
+
 from lambdascope.otlp import names
 from lambdascope.wire.names import INIT_ON_DEMAND
 from lambdascope.wire.trace_header import parse_trace_header
@@ -67,6 +69,10 @@ class _Records:
     @property
     def report(self) -> PlatformRecord | None:
         return self.all[2]
+
+    @property
+    def has_failed(self) -> bool:
+        return any(end is not None and end.failed for end in (self.done, self.report))
 
     @property
     def last(self) -> PlatformRecord:
@@ -193,6 +199,9 @@ class Invocations:
         self._count(one, joined, is_cold=is_cold)
         if not self._with_spans or one.unrecorded or (one.done is None and one.report is None):
             return
+        if joined is None and one.has_failed and not self._joins.is_fed:
+            # A stock SDK in a process that is gone: there is no more than this to find.
+            joined = Joined(urandom(16), b"")
         if joined is not None:
             self.spans.append(report_span(joined, one.start, one.done, one.report))
         else:

@@ -14,6 +14,7 @@ from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.records.joins import Joins
 from lambdascope_extension.records.overheard import MAX_JSON_BYTES, overhear
+from unit.extension.records.platform_kit import Kit, attributes, done, report, start
 
 KINDS = [CONTENT_TYPE_PROTOBUF, CONTENT_TYPE_JSON]
 
@@ -120,3 +121,28 @@ def test_many_in_one_body_are_bounded() -> None:
     joins = joins_of(CONTENT_TYPE_PROTOBUF, content)
     found = [n for n in range(40) if joins.find(f"r{n}")]
     assert list(range(16)) == found
+
+
+@pytest.mark.parametrize("status", ["timeout", "failure", "error"])
+def test_a_failure_without_a_trace_is_one(status: str) -> None:
+    """Where an SDK could not say anything any more the platform's word is all there is."""
+    kit = Kit()
+    kit.take(start(), done(status=status), report(status=status))
+    kit.take(start("well"), done("well"), report("well"))
+    made = kit.finish()
+
+    (span,) = made.spans
+    assert names.SPAN_PLATFORM_REPORT == span.name
+    assert (16, b"") == (len(span.trace_id), span.parent_span_id)
+    assert status == attributes(span)[names.LAMBDASCOPE_PLATFORM_STATUS]
+    assert names.STATUS_ERROR == span.status.code
+    assert {("no_trace",): 1} == made.values(names.LAMBDASCOPE_TELEMETRY_PROBLEMS)
+
+
+def test_a_failure_of_our_runtime_waits_for_its_trace() -> None:
+    """Where a runtime hands over, what it could not say is told by what it left behind."""
+    kit = Kit()
+    kit.handed_over.is_fed = True
+    kit.take(start(), done(status="timeout"), report(status="timeout"))
+
+    assert [] == kit.finish().spans
