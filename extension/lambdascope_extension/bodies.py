@@ -14,8 +14,11 @@ from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 from lambdascope_extension.server import MAX_BODY_BYTES
 
 TRACES = "traces"
-# A request of 6 MB may hold twice the spans of one of 4 MB, for which the walk's limit is made.
+# A request of 6 MB may hold twice the spans of one of 4 MB, for which the walk's limit is made. An
+# item takes at least some bytes: many fields in few bytes would only keep us from the runtime.
 _MAX_ITEM_FIELDS = 2 * MAX_FIELDS
+_LEAST_FIELDS = 1000
+_FIELD_BYTES = 8
 _START_TIME = b'"startTimeUnixNano"'
 _INFLATE_STEP_BYTES = 65_536
 # Accept gzip and zlib frames, whichever it is; both are called by their content codings' names.
@@ -87,7 +90,9 @@ def count_items(signal: str, kind: str, body: bytes) -> int:
         return _count_json_spans(body) if signal == TRACES else 1
     try:
         # Metrics and log records lie as deep as spans do, under the same field numbers.
-        return count_spans(body, max_fields=_MAX_ITEM_FIELDS)
+        return count_spans(
+            body, max_fields=min(_MAX_ITEM_FIELDS, _LEAST_FIELDS + len(body) // _FIELD_BYTES)
+        )
     except ValueError as error:
         raise BadBody(400, f"the body is not an OTLP request: {error}") from None
 

@@ -34,7 +34,8 @@ class ClientConnection:
 
     `deadline` is monotonic and 0 when nothing is unfinished. `is_runtime` is set when our runtime
     has said hello on it. `refused`: the request was answered before its end, the rest is drained.
-    `closing`: to be closed as soon as `out` is sent.
+    `closing`: to be closed as soon as `out` is sent. `is_crowding`: it has sent many requests at
+    once.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class ClientConnection:
         "drained",
         "fd",
         "head",
+        "is_crowding",
         "is_runtime",
         "out",
         "parser",
@@ -71,6 +73,7 @@ class ClientConnection:
         self.drained = 0
         self.refused = False
         self.closing = False
+        self.is_crowding = False
         self.is_runtime = False
         self.wants_write = False
 

@@ -36,6 +36,12 @@ _MAX_UNFINISHED_BYTES = 2 * MAX_BODY_BYTES
 _MAX_DRAIN_BYTES = 16 * 1024 * 1024
 _DRAIN_S = 2.0
 _RECV_BYTES = 65_536
+# Nobody else is served while the requests of one read are. Who sends more than some of them behind
+# each other has little read at once from then on, so that the runtime need not wait for them.
+_CROWD = 8
+_CROWD_RECV_BYTES = 2048
+# Answers that a client does not read, while nothing more is read from it.
+_MAX_UNSENT_BYTES = 65_536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TEXT = (("Content-Type", "text/plain"), ("Connection", "close"))
 
@@ -120,7 +126,8 @@ class HttpServer:
             self._watch(connection)
 
     def _watch(self, connection: ClientConnection) -> None:
-        events = POLLIN | POLLOUT if connection.wants_write else POLLIN
+        # From a client that does not read its answers nothing more is taken.
+        events = POLLOUT if connection.wants_write else POLLIN
         self._reactor.watch(connection.fd, lambda mask: self._ready(connection, mask), events)
 
     def _is_open(self, connection: ClientConnection) -> bool:
@@ -141,7 +148,7 @@ class HttpServer:
         if mask & POLLOUT:
             self._send(connection, b"")
         if mask & ~POLLOUT and self._is_open(connection):
-            data = connection.receive(_RECV_BYTES)
+            data = connection.receive(_CROWD_RECV_BYTES if connection.is_crowding else _RECV_BYTES)
             if data:
                 self._take(connection, data)
             elif data is not None:
@@ -164,6 +171,7 @@ class HttpServer:
     def _parse(self, connection: ClientConnection, data: bytes) -> None:
         parser = connection.parser
         parser.feed(data)
+        served = 0
         while not connection.is_over and (event := parser.next_event()) is not None:
             if isinstance(event, Head):
                 self._begin(connection, event)
@@ -171,6 +179,8 @@ class HttpServer:
                 self._add(connection, event)
             else:
                 self._finish(connection)
+                served += 1
+        connection.is_crowding = connection.is_crowding or served > _CROWD
         if connection.head is not None or connection.out or not parser.idle:
             self._set_deadline(connection, connection.deadline or monotonic() + REQUEST_S)
         else:
@@ -220,7 +230,7 @@ class HttpServer:
 
     def _send(self, connection: ClientConnection, data: bytes) -> None:
         sent = connection.send(data)
-        if sent is None:
+        if sent is None or len(connection.out) > _MAX_UNSENT_BYTES:
             self.close(connection)
             return
         if sent == connection.wants_write:  # it has changed whether there is something unsent

@@ -269,6 +269,51 @@ def test_memory_of_unfinished_requests_is_bounded(receiver: Receiver) -> None:
     assert [0, 0, 0, 503] == answers
 
 
+def test_answers_that_are_not_read_are_bounded(receiver: Receiver) -> None:
+    """From a client that sends requests and reads nothing, no more is taken, and the runtime is
+    served all the same."""
+    client, runtime = receiver.connect(), receiver.connect()
+    token = f"Lambdascope-Token: {TOKEN}"
+    receiver.exchange(runtime, request("/lambdascope/v1/hello", b"", token))
+    flood = request(method="GET") * 400
+    stalled = sent = 0
+    while stalled < 3:
+        try:
+            sent += client.send(flood)
+            stalled = 0
+        except BlockingIOError:
+            stalled += 1
+        receiver.run()
+    (held,) = [one for one in receiver.server._connections.values() if not one.is_runtime]
+    assert len(held.out) <= 65_536
+    assert held.wants_write
+    assert 200 == status(receiver.exchange(runtime, request(body=BODY)))
+    deadline = receiver.server.next_deadline()
+    assert deadline is not None
+    receiver.server.sweep(deadline)
+    assert 1 == receiver.server.connection_count
+
+
+def test_a_pipelining_flood_leaves_turns_to_others(receiver: Receiver) -> None:
+    """Who sends many requests at once is served a few of them at a time from then on."""
+    flooding = receiver.connect()
+    one = request(method="GET")
+    assert 405 == status(receiver.exchange(flooding, one * 100))
+    refused = receiver.ledger.refused["malformed"]
+    flooding.send(one * 100)
+    receiver.reactor.run_once(0)
+    assert 0 < receiver.ledger.refused["malformed"] - refused <= 2048 // len(one)
+    receiver.exchange(flooding, b"")
+    for _ in range(100):
+        receiver.run()
+    assert 200 == receiver.ledger.refused["malformed"]
+
+
+def test_many_fields_in_few_bytes_are_refused(receiver: Receiver) -> None:
+    """Counting them would take long, and nobody has so many resources without a span."""
+    assert 400 == status(receiver.exchange(receiver.connect(), request(body=b"\x0a\x00" * 100_000)))
+
+
 def test_runtime_that_closes_is_told(receiver: Receiver) -> None:
     """The server says which connection closed, and whether it was the runtime's."""
     closed: list[bool] = []
