@@ -20,6 +20,8 @@ PARAMETER = "parameter"
 KMS = "kms"
 BASIC = "basic"
 HEADERS = "headers"
+# What is shorter may be any word.
+_LEAST_SECRET = 6
 _STORES = (b"secretsmanager", b"ssm")
 
 
@@ -92,6 +94,15 @@ class Destination:
     def needs_aws(self) -> bool:
         """Whether the sender has to sign requests or to ask for secrets."""
         return bool(self.service or self.secrets)
+
+    def masked(self, text: str) -> str:
+        """What a peer has said, without the values of headers that it may have repeated."""
+        for value in self.headers.values():
+            # The value as a whole, and what comes after `Bearer` or its like.
+            for secret in (value, value.rpartition(b" ")[2]):
+                if len(secret) >= _LEAST_SECRET:
+                    text = text.replace(secret.decode("latin-1"), "***")
+        return text
 
     def set_header(self, name: str, value: bytes) -> None:
         """Set a header; a value whose last word is the ARN of a secret is asked for later."""

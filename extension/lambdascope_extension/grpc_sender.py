@@ -186,11 +186,7 @@ def _failure(job: Job, error: Any) -> Result:
     if job.is_cut and code == "CANCELLED":
         return Result(CUT)
     text = " ".join(str(error.details() or "").split())
-    for value in job.destination.headers.values():
-        # The value alone as well as after `Bearer` or its like.
-        for secret in (value, value.rpartition(b" ")[2]):
-            text = text.replace(secret.decode("latin-1"), "***") if len(secret) > 3 else text
-    text = text[:_MAX_REASON_CHARS]
+    text = job.destination.masked(text)[:_MAX_REASON_CHARS]
     after = _retry_delay(error)
     is_full = code == "RESOURCE_EXHAUSTED"
     if is_full and _TOO_LARGE in text:

@@ -54,7 +54,7 @@ class Reporter:
         if (result.rejected or result.message) and self._is_first("partial success"):
             self._say(
                 f"{destination.shown} rejected {result.rejected} items of a request for "
-                f"{destination.signal}: {result.message or 'without a reason'}"
+                f"{destination.signal}: {destination.masked(result.message) or 'without a reason'}"
             )
 
     def _is_first(self, kind: str) -> bool:

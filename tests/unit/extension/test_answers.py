@@ -137,3 +137,15 @@ def test_package_that_is_missing(module: str, package: str) -> None:
     Reporter(lines.append).on_no_sender(f"ModuleNotFoundError: No module named {module!r}")
 
     assert f"add the package `{package}` to" in lines[0]
+
+
+def test_collector_that_repeats_the_key() -> None:
+    """What a collector says with a partial success is shown without the values of headers."""
+    lines: list[str] = []
+    to = destination()
+    to.headers = {"authorization": b"Bearer k3y-v4lue", "x-team": b"a"}
+    result = Result(EXPORTED)
+    result.rejected, result.message = 1, "a key k3y-v4lue (Bearer k3y-v4lue)"
+    Reporter(lines.append).on_exported(to, result)
+
+    assert lines[0].endswith(": a key *** (***)")
