@@ -7,6 +7,8 @@ entries. Source of the field numbers: trace.proto, common.proto.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from lambdascope.otlp import names
 from lambdascope.otlp.protobuf import BYTE
 from lambdascope.otlp.walk import WIRE_LENGTH, WIRE_VARINT, iter_fields
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_FOUND = 256
 _MAX_SPANS = 64
+# An SDK keeps 128 attributes by default.
+_MAX_SPAN_FIELDS = 2000
 
 
 def _key(name: str) -> bytes:
@@ -112,7 +116,8 @@ class SpanHead:
         self.trigger = self.error_type = b""
         self.kind = 0
         try:
-            for number, wire_type, first, last in iter_fields(body, start, end):
+            fields = islice(iter_fields(body, start, end), _MAX_SPAN_FIELDS)
+            for number, wire_type, first, last in fields:
                 if wire_type == WIRE_LENGTH:
                     self._read(number, body[first:last])
                 elif number == 6 and wire_type == WIRE_VARINT:

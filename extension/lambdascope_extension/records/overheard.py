@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from lambdascope.otlp import names
 from lambdascope.otlp.protobuf import BYTE, bytes_field, length_field, text_field
-from lambdascope.otlp.walk import iter_fields
+from lambdascope.otlp.walk import MAX_FIELDS, iter_fields
 from lambdascope.wire.names import CONTENT_TYPE_JSON
 from lambdascope_extension.records.joins import INVOCATION_ID, SpanHead
 
@@ -24,6 +24,8 @@ MAX_JSON_BYTES = 262_144
 _MAX_FOUND = 16
 _TEXTS = (names.FAAS_INVOCATION_ID, names.FAAS_TRIGGER, names.ERROR_TYPE)
 _IDS = ("traceId", "spanId", "parentSpanId")
+# ExportTraceServiceRequest.resource_spans, ResourceSpans.scope_spans, ScopeSpans.spans.
+_PATH = (1, 2, 2)
 _ID_TAGS = (b"\x0a", b"\x12", b"\x22")
 
 
@@ -32,7 +34,6 @@ def overhear(handed: HandedOver, kind: str, body: bytes) -> None:
     found = _in_json(body) if kind == CONTENT_TYPE_JSON else _in_protobuf(body)
     try:
         for _, (request_id, span) in zip(range(_MAX_FOUND), found, strict=False):
-            # ExportTraceServiceRequest.resource_spans, ResourceSpans.scope_spans, its spans.
             scope = length_field(b"\x12", length_field(b"\x12", span))
             handed.overhear(request_id, length_field(b"\x0a", scope))
     except (ValueError, RecursionError):
@@ -40,28 +41,36 @@ def overhear(handed: HandedOver, kind: str, body: bytes) -> None:
 
 
 def _in_protobuf(body: bytes) -> Iterator[tuple[str, bytes]]:
-    position = body.find(INVOCATION_ID)
-    while position >= 0:
-        start, end = _borders(body, position)
+    for start, end in _marked_spans(body):
         span = SpanHead(body, start, end)
         texts = zip(_TEXTS, (span.request_id, span.trigger, span.error_type), strict=True)
         if span.request_id:
             ids = (span.trace_id, span.span_id, span.parent)
             yield span.request_id.decode("utf-8", "replace"), _span(ids, span.kind, texts)
-        position = body.find(INVOCATION_ID, max(end, position + 1))
 
 
-def _borders(body: bytes, position: int) -> tuple[int, int]:
-    """Of the span around the position; (0, 0) if there is none."""
-    start, end = 0, len(body)
-    for wanted in (1, 2, 2):
-        for number, _, first, last in iter_fields(body, start, end):
-            if number == wanted and first <= position < last:
-                start, end = first, last
-                break
+def _marked_spans(body: bytes) -> Iterator[tuple[int, int]]:
+    """The borders of the spans in which the attribute's name stands, in one walk."""
+    position = body.find(INVOCATION_ID)
+    levels = [iter_fields(body)]
+    for _ in range(MAX_FIELDS):
+        field = next(levels[-1], None)
+        if field is None:
+            levels.pop()
+            if not levels:
+                return
+            continue
+        number, _, start, end = field
+        if 0 <= position < start:
+            position = body.find(INVOCATION_ID, start)
+        if position < 0:
+            return
+        if number != _PATH[len(levels) - 1] or position >= end:
+            continue
+        if len(levels) < len(_PATH):
+            levels.append(iter_fields(body, start, end))
         else:
-            return 0, 0
-    return start, end
+            yield start, end
 
 
 def _in_json(body: bytes) -> Iterator[tuple[str, bytes]]:

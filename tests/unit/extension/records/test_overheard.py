@@ -10,6 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from lambdascope.otlp import names
+from lambdascope.otlp.protobuf import varint
 from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.records.joins import Joins
@@ -121,6 +122,30 @@ def test_many_in_one_body_are_bounded() -> None:
     joins = joins_of(CONTENT_TYPE_PROTOBUF, content)
     found = [n for n in range(40) if joins.find(f"r{n}")]
     assert list(range(16)) == found
+
+
+def test_marks_outside_spans_cost_one_walk() -> None:
+    """A body made to be walked once for each mark, which would take hours, is walked once."""
+    mark = b"\x0a\x12faas.invocation_id\x12"
+    scopes = b"\x12\x00" * 40_000
+    resource = b"".join((b"\x0a", varint(len(mark) * 40_000), mark * 40_000))
+    content = body(CONTENT_TYPE_PROTOBUF, span(1, "r1"))
+    hostile = b"".join((b"\x0a", varint(len(scopes + resource)), scopes, resource, content))
+
+    joins = joins_of(CONTENT_TYPE_PROTOBUF, hostile)
+    assert joins.find("r1") is not None
+
+
+def test_a_span_of_very_many_fields_is_not_read_to_its_end() -> None:
+    """The work for one span is bounded as well."""
+    content = ExportTraceServiceRequest.FromString(body(CONTENT_TYPE_PROTOBUF, span(1, "r1")))
+    attributes = content.resource_spans[0].scope_spans[0].spans[0].attributes
+    last = attributes.pop()
+    for _ in range(5000):
+        attributes.add(key="k")
+    attributes.append(last)
+    joins = joins_of(CONTENT_TYPE_PROTOBUF, content.SerializeToString())
+    assert joins.find("r1") is None
 
 
 @pytest.mark.parametrize("status", ["timeout", "failure", "error"])
