@@ -12,8 +12,9 @@ from __future__ import annotations
 GRACE_AFTER_DONE_S = 0.05
 # The first telemetry batch comes some 25 ms after the subscription; an emulator may never send one.
 FIRST_BATCH_S = 0.1
-# Signals may come before the event that they belong to; more than a few cannot be outstanding.
-_MAX_KNOWN = 16
+# Signals may come before the event that they belong to, and on managed instances many invocations
+# run at a time.
+_MAX_KNOWN = 256
 
 
 class _Signals:

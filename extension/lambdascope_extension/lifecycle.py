@@ -139,8 +139,11 @@ class Lifecycle:
         if self.phase == CUTTING and (not self._flusher.is_sending or now >= self._until):
             self._flusher.take_back()
             self._ask_next()
-        if self.phase == NEXT and self._background and not self._flusher.resume(now):
-            self._flush_beside(policy.RUNNING, now)
+        if self.phase == NEXT and self._background:
+            if self.sampler is not None:
+                self.sampler.end_loose(now)
+            if not self._flusher.resume(now):
+                self._flush_beside(policy.RUNNING, now)
         if self.phase == SHUTDOWN:
             self._while_shutting_down(now)
 
@@ -150,7 +153,8 @@ class Lifecycle:
             if not self._background:
                 return None
             interval_s = self._flusher.settings.interval_s
-            until = now + interval_s if self._flusher.holds_anything else _FOR_EVER
+            is_idle = self.sampler is None and not self._flusher.holds_anything
+            until = _FOR_EVER if is_idle else now + interval_s
         elif self.phase == SHUTDOWN:
             until = self._flight.wake_at(now, self._until)
             if now < self._late_until:

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 MAX_OPEN_BYTES = 1_000_000
 MAX_OPEN = 256
 MAX_AGE_S = 60.0
+# Without events of invocations, for what carries no request id.
+LOOSE_S = 10.0
 _MAX_REMEMBERED = 512
 # A request id as a key is told from a trace id by its type.
 _DROPPED = ""
@@ -115,6 +117,12 @@ class SamplingGate(Gate):
         running = {group.trace_id for key, group in self._open.items() if isinstance(key, str)}
         for key in [key for key in self._open if isinstance(key, bytes) and key not in running]:
             if key in self._open:
+                self._decide(key)
+
+    def end_loose(self, now: float) -> None:
+        """Decide the traces that nobody else ends, some time after they began to come."""
+        for key, group in list(self._open.items()):
+            if isinstance(key, bytes) and now - group.since > LOOSE_S and key in self._open:
                 self._decide(key)
 
     def end_all(self, shutdown_reason: str) -> None:

@@ -16,7 +16,7 @@ from lambdascope_extension.batch import Message
 from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.gate import open_sampler
 from lambdascope_extension.ledger import Ledger
-from lambdascope_extension.sampling_gate import MAX_AGE_S, MAX_OPEN, MAX_OPEN_BYTES
+from lambdascope_extension.sampling_gate import LOOSE_S, MAX_AGE_S, MAX_OPEN, MAX_OPEN_BYTES
 from unit.extension.records.platform_kit import attributes
 
 ENCODER = TraceEncoder(resource={"service.name": "shop"}, scope_name="test")
@@ -264,6 +264,19 @@ def test_what_is_held_is_bounded() -> None:
     kit.put(spans(), "old", now=1.0)
     kit.put(spans(bytes(16)), "new", now=2.0 + MAX_AGE_S)
     assert ["new"] == list(kit.gate._open)
+
+
+def test_without_events_loose_traces_are_decided_by_time() -> None:
+    """On managed instances nobody tells when they are over; what has a request id waits for it."""
+    kit = Kit("0.5")
+    kit.put(spans(KEPT), "r1", now=1.0)
+    kit.put(spans(bytes(9) + b"\xfe" * 7, name="loose"), now=1.0)
+    kit.gate.end_loose(1.0 + LOOSE_S)
+    assert {} == kit.reasons()
+    kit.gate.end_loose(1.1 + LOOSE_S)
+    assert {"loose": ("ratio", 0.5)} == kit.reasons()
+    kit.gate.end("r1")
+    assert {"root": ("ratio", 0.5)} == kit.reasons()
 
 
 def test_everything_that_is_held_can_be_dropped() -> None:
