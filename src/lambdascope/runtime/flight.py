@@ -41,8 +41,6 @@ _NO_SPAN = bytes(8)
 # Of the announcement, without the number of links.
 _FIXED = layout.HEAD_BYTES - 1
 _NO_LINKS = b"\0"
-_COLD = b"\1"
-_WARM = b"\0"
 
 
 class FlightRecorder:
@@ -97,24 +95,19 @@ class FlightRecorder:
         if file.fd < 0:
             return
         invocation = times.invocation
-        places: tuple[str, ...]
-        if trace.is_read:
-            places = (trace.trace_state, trace.source, trace.reason, "")
-            links = _links(trace.links) if trace.links else _NO_LINKS
-            xray_trace_id = trace.xray_trace_id
+        links = _NO_LINKS
+        if not trace.is_read:
+            place = f"\0{invocation.tenant_id or ''}\0\0\0\0{trace.header or ''}"
         else:
-            places = ("", "", "", trace.header or "")
-            links, xray_trace_id = _NO_LINKS, ""
-        texts = "\0".join(
-            (
-                file.pid,
-                invocation.request_id,
-                times.trigger,
-                invocation.invoked_function_arn,
-                xray_trace_id,
-                invocation.tenant_id or "",
-                *places,
+            place = (
+                f"{trace.xray_trace_id}\0{invocation.tenant_id or ''}\0{trace.trace_state}"
+                f"\0{trace.source}\0{trace.reason}\0"
             )
+            if trace.links:
+                links = _links(trace.links)
+        texts = (
+            f"{file.pid}\0{invocation.request_id}\0{times.trigger}"
+            f"\0{invocation.invoked_function_arn}\0{place}"
         )
         try:
             encoded = texts.encode()
@@ -128,10 +121,14 @@ class FlightRecorder:
                 trace.trace_id,
                 trace.span_id,
                 trace.parent_span_id or _NO_SPAN,
-                (times.received_ns + file.offset_ns).to_bytes(8, "little"),
-                invocation.deadline_ms.to_bytes(8, "little"),
-                trace.flags.to_bytes(4, "little"),
-                _COLD if file.is_cold else _WARM,
+                # Start, deadline, flags and whether it is cold, as one number.
+                (
+                    times.received_ns
+                    + file.offset_ns
+                    + (invocation.deadline_ms << 64)
+                    + (trace.flags << 128)
+                    + (file.is_cold << 160)
+                ).to_bytes(21, "little"),
                 links,
                 encoded,
                 number,

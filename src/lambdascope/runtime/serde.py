@@ -93,12 +93,16 @@ def decode_json(body: bytes, content_type: str) -> object:
 class Encoder:
     """Results to bytes. One per process; `encode` may be called from several threads."""
 
-    __slots__ = ("_ensure_ascii", "_string")
+    __slots__ = ("_ensure_ascii", "_flat", "_string")
 
     def __init__(self, *, ensure_ascii: bool) -> None:
         self._ensure_ascii = ensure_ascii
         self._string: Callable[[str], str] = (
             encode_basestring_ascii if ensure_ascii else encode_basestring
+        )
+        # For a dict of plain values, which most results are: nothing in it can hold itself.
+        self._flat: Callable[[object, int], Iterable[str]] = make_encoder(
+            None, _no_default, self._string, None, ": ", ", ", False, False, True
         )
         library = os.environ.get("LAMBDASCOPE_JSON", "").strip().lower()
         if library and marshaller is None:
@@ -117,6 +121,11 @@ class Encoder:
         if isinstance(value, bytes):
             return value, _CONTENT_TYPE_BYTES
         try:
+            if type(value) is dict and _ATOMS.issuperset(map(type, value.values())):
+                try:
+                    return "".join(self._flat(value, 0)).encode(), _JSON
+                except TypeError:
+                    pass  # its keys are not
             return self._text(value).encode(), _JSON
         except Exception as error:  # noqa: BLE001 - user classes may raise anything when read
             message = f"Unable to marshal response: {text_of(error)}{_place(value, error)}"
@@ -139,6 +148,10 @@ class Encoder:
         # What json.JSONEncoder().encode does, without building an encoder object for each result.
         encode = make_encoder({}, default, self._string, None, ": ", ", ", False, False, True)
         return "".join(encode(value, 0))
+
+
+def _no_default(value: object) -> object:
+    raise TypeError(type(value).__name__)
 
 
 class _ExactNumbers:

@@ -51,8 +51,16 @@ class TraceParent:
         "xray_trace_id",
     )
 
-    def __init__(self, header: str | None, policy: str, senders: Senders | None = None) -> None:
-        ids = urandom(32)
+    def __init__(
+        self,
+        header: str | None,
+        policy: str,
+        senders: Senders | None = None,
+        *,
+        ids: bytes = b"",
+    ) -> None:
+        """`ids` are 32 random bytes, where there are some at hand."""
+        ids = ids or urandom(32)
         self.span_id, self.report_span_id, self.trace_id = ids[:8], ids[8:16], ids[16:]
         self.parent_span_id = b""
         self.flags = FLAGS_LOCAL

@@ -355,3 +355,28 @@ def test_injection_into_a_stream() -> None:
         streaming.encode_stream_head(answer, COMMON)
     with pytest.raises(LocalProtocolError):
         streaming.encode_stream_error("a\r\nB: c", b"{}")
+
+
+@given(
+    request_id=st.text(min_size=1, max_size=40),
+    body=st.binary(max_size=50),
+    content_type=st.sampled_from(["application/json", "application/unknown", "text/plain; a=b"]),
+)
+def test_the_usual_response_is_like_any_other(
+    request_id: str, body: bytes, content_type: str
+) -> None:
+    """What is put together in few steps is what the general way writes, byte for byte."""
+    common = (("Host", "127.0.0.1:9001"), ("User-Agent", "test/1"))
+    response = InvocationResponse(request_id=request_id, body=body, content_type=content_type)
+
+    usual, general = response.to_request(common), response.to_request(list(common))
+
+    assert general == usual
+
+
+def test_a_content_type_with_a_line_break_is_refused() -> None:
+    """Also on the way that most responses take."""
+    response = InvocationResponse(request_id="1", body=b"", content_type="a\r\nb: c")
+
+    with pytest.raises(LocalProtocolError):
+        response.to_request((("Host", "a"),))
