@@ -29,7 +29,10 @@ HANDLER = """
 """
 COUNT = 100
 AT_A_TIME = 8
-LEAVE = {names.ENV_INIT_TYPE: names.INIT_MANAGED_INSTANCES}
+ALONE = {
+    names.ENV_INIT_TYPE: names.INIT_MANAGED_INSTANCES,
+    names.ENV_FLUSH: "continuous,300",
+}
 
 
 def many(folder: Path, collector: FakeCollector, **variables: str) -> tuple[list[str], Story]:
@@ -93,7 +96,7 @@ def test_done_signals_of_many_invocations_at_a_time(tmp_path: Path, status: int)
     with (
         FakeCollector(Answer(status)) as collector,
         FakePlatform() as platform,
-        ExtensionProcess(platform, tmp_path, {ENDPOINT: collector.endpoint, **LEAVE}) as extension,
+        ExtensionProcess(platform, tmp_path, {ENDPOINT: collector.endpoint, **ALONE}) as extension,
     ):
         platform.wait_next(1)
         sender = extension.runtime()

@@ -6,6 +6,8 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from lambdascope.otlp import names as otel
@@ -317,6 +319,60 @@ def test_other_signals_pass() -> None:
     kit.put(b"", signal="logs", items=3)
     assert 3 == kit.buffer.ledger.accounts["logs"].accepted
     assert {"metrics", "logs"} == kit.buffer.waiting_signals()
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(["part", "failed", "foreign", "late", "end", "over"]),
+        ),
+        max_size=40,
+    ),
+    ratio=st.sampled_from(["0", "0.5"]),
+    reason=st.sampled_from(["spindown", "timeout"]),
+)
+def test_any_order_of_bodies_and_ends(
+    steps: list[tuple[int, str]], ratio: str, reason: str
+) -> None:
+    """Whatever overlaps: every span is either left or dropped, once, and an invocation with a
+    failure that was told before its end has all its spans."""
+    kit = Kit(ratio, "off")
+    put: dict[int, int] = {}
+    failed: set[int] = set()
+    ended: set[int] = set()
+    count = 0
+    for number, kind in steps:
+        trace_id = number.to_bytes(1, "big") * 16
+        count += 1
+        child = Span(name=f"{number}", trace_id=trace_id, span_id=count.to_bytes(8, "big"))
+        child.parent_span_id = b"rootrid1"
+        if kind == "end":
+            kit.gate.end(f"r{number}")
+            ended.add(number)
+            continue
+        if kind == "over":
+            kit.gate.end("")
+            continue
+        if kind == "failed" and number not in ended:
+            child.status_code = otel.STATUS_ERROR
+            failed.add(number)
+        owner = "" if kind in ("foreign", "late") else f"r{number}"
+        is_held = owner or number in failed
+        put[number] = put.get(number, 0) + bool(is_held)
+        child.name += "" if is_held else " loose"
+        urgent = child.status_code == otel.STATUS_ERROR
+        assert kit.put(ENCODER.encode([child]), owner, items=1, urgent=urgent)
+    kit.gate.end_all(reason)
+    left = kit.left()
+    account = kit.account
+    assert len(left) == account.exported
+    assert account.accepted == account.exported + sum(account.dropped.values())
+    assert account.accepted == len([kind for _, kind in steps if kind not in ("end", "over")])
+    assert len(left) == len({span.span_id for span in left})
+    for number in failed:
+        assert put[number] == len([span for span in left if span.name == f"{number}"])
 
 
 @pytest.mark.parametrize(
