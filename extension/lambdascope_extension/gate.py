@@ -1,8 +1,8 @@
 """What everything passes on its way into the buffer: secrets are taken out of it here.
 
 The assembly puts it in front of the buffer for all that make messages, so that no secret reaches a
-collector, a spool or a log. The rules are loaded with the first message. What cannot be looked
-through is dropped, and counted.
+collector, a spool or a log. The rules are loaded with the first message, because the start has no
+use for them. What cannot be looked through is dropped, and counted.
 """
 
 from __future__ import annotations
@@ -100,7 +100,6 @@ class ScrubbingGate(Gate):
 
 
 def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:
-    from lambdascope.otlp.scrub import scrub, scrub_json
     from lambdascope.otlp.scrub_rules import read_scrub_rules
 
     rules, unknown = read_scrub_rules(text)
@@ -108,8 +107,11 @@ def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:
         say(f"{names.ENV_SCRUB} {unknown[:40]!r} is not known, left out: use +name, -name or off")
 
     def apply(message: Message) -> bytes:
-        if rules is None:
+        if rules is None or not rules.hits(message.body):
             return message.body
+        # Most functions never need it.
+        from lambdascope.otlp.scrub import scrub, scrub_json
+
         if message.kind == names.CONTENT_TYPE_JSON:
             return scrub_json(message.body, rules)
         return scrub(message.signal, message.body, rules)
