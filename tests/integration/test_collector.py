@@ -211,7 +211,7 @@ def test_cold_then_warm(collector: Collector, tmp_path: Path) -> None:
         "aws.xray.trace_id": warm.trace_header.split(";")[0].removeprefix("Root="),
         "lambdascope.deadline_ms": warm.deadline_ms,
         "lambdascope.parent.source": "none",
-        "lambdascope.parent.reason": "xray: linked",
+        "lambdascope.parent.reason": "xray: linked, not sampled",
     } == attributes
     assert names.KIND_SERVER == second["kind"]
     assert cold.request_id == first["attributes"]["faas.invocation_id"]

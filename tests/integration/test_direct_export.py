@@ -80,7 +80,7 @@ def test_all_signals(collector: Collector, tmp_path: Path, protocol: str) -> Non
 def test_nothing_is_loaded_before_the_answer(collector: Collector, tmp_path: Path) -> None:
     """A plain handler has its answer out before the exporter is loaded, and every span arrives."""
     with running(tmp_path, PLAIN, **settings(collector, "http/protobuf")) as function:
-        first, *others = [json.loads(function.invoke().answer) for _ in range(3)]
+        first, *_ = [json.loads(function.invoke().answer) for _ in range(3)]
         spans = collector.wait_for_spans(3 * 2 + 1)
 
     assert first is False
