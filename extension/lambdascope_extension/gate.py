@@ -107,7 +107,7 @@ def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:
         say(f"{names.ENV_SCRUB} {unknown[:40]!r} is not known, left out: use +name, -name or off")
 
     def apply(message: Message) -> bytes:
-        if rules is None or not rules.hits(message.body):
+        if rules is None or not rules.is_hit(message.body):
             return message.body
         # Most functions never need it.
         from lambdascope.otlp.scrub import scrub, scrub_json

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Shape = dict[int, "Shape"]
 
 # A larger one could take the memory of the function when it is decoded.
-MAX_JSON_BYTES = 2 * 1024 * 1024
+MAX_JSON_BYTES = 1024 * 1024
 _MAX_DEPTH = 16
 _KEY_VALUE: Shape = {}
 _VALUE: Shape = {5: {}, 6: {1: _KEY_VALUE}}
@@ -72,15 +72,32 @@ def scrub(signal: str, body: bytes, rules: ScrubRules) -> bytes:
 
 def scrub_json(body: bytes, rules: ScrubRules) -> bytes:
     """The same for a JSON request. Raises ValueError also if it is too large to be decoded."""
-    if not rules.hits(body):
+    if not rules.is_hit(body):
         return body
     if len(body) > MAX_JSON_BYTES:
         raise ValueError(f"more than {MAX_JSON_BYTES} bytes of JSON")
     import json
 
+    secret: dict[str, bool] = {}
+    is_changed = False
+
+    def look(found: dict[str, Any]) -> dict[str, Any]:
+        """Called for each object, the innermost first."""
+        nonlocal is_changed
+        key = found.get("key")
+        if isinstance(key, str) and "value" in found:
+            if key not in secret:
+                secret[key] = rules.matches(key)
+            if secret[key]:
+                found["value"] = {"stringValue": SCRUBBED}
+                is_changed = True
+            elif key in URL_KEYS:
+                is_changed |= _scrub_urls(found["value"], rules)
+        return found
+
     try:
-        request = json.loads(body)
-        if not _scrub_object(request, rules):
+        request = json.loads(body, object_hook=look)
+        if not is_changed:
             return body
         return json.dumps(request, separators=(",", ":")).encode()
     except RecursionError:
@@ -162,22 +179,18 @@ class _Walk:
         return None if url == text else url.encode("utf-8", "surrogateescape")
 
 
-def _scrub_object(value: Any, rules: ScrubRules, *, is_url: bool = False) -> bool:
-    """Replace what is secret in decoded JSON; whether there was anything."""
+def _scrub_urls(value: Any, rules: ScrubRules) -> bool:
+    """Replace what is secret in the texts of a decoded value; whether there was anything."""
     if isinstance(value, dict):
-        key, text = value.get("key"), value.get("stringValue")
-        if isinstance(key, str) and "value" in value:
-            if rules.matches(key):
-                value["value"] = {"stringValue": SCRUBBED}
-                return True
-            is_url = key in URL_KEYS
-        elif is_url and isinstance(text, str):
+        text = value.get("stringValue")
+        if isinstance(text, str):
             value["stringValue"] = rules.url(text)
             return bool(value["stringValue"] != text)
-        value = value.values()
+        # An attribute inside has a name of its own.
+        value = [] if "key" in value else value.values()
     elif not isinstance(value, list):
         return False
-    changed = False
+    is_changed = False
     for one in value:
-        changed |= _scrub_object(one, rules, is_url=is_url)
-    return changed
+        is_changed |= _scrub_urls(one, rules)
+    return is_changed

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SCRUBBED = "[scrubbed]"
 
@@ -41,7 +41,7 @@ _OFF = ("off", "none", "false", "0")
 
 
 class ScrubRules:
-    """Made once; `hits` is asked for every body."""
+    """Made once; `is_hit` is asked for every body."""
 
     __slots__ = ("_ends", "_names", "_needles", "_url_ends", "_url_names")
 
@@ -56,10 +56,16 @@ class ScrubRules:
             spelt.update(("@", "sig=", "signature=", "awsaccesskeyid="))
         self._needles = _needles(spelt)
 
+    def is_hit(self, body: bytes) -> bool:
+        """Whether a name may stand in it; if none does, there is nothing to scrub."""
+        return next(self._hits(body), -1) >= 0
+
     def hits(self, body: bytes) -> list[int]:
-        """Where names may stand, sorted; nothing where there is nothing to scrub."""
+        """Where names may stand, sorted."""
+        return sorted(self._hits(body))
+
+    def _hits(self, body: bytes) -> Iterator[int]:
         text = body.lower()
-        found: list[int] = []
         for root, spellings in self._needles:
             position = text.find(root)
             while position >= 0:
@@ -67,10 +73,8 @@ class ScrubRules:
                     position >= offset and text.startswith(spelling, position - offset)
                     for spelling, offset in spellings
                 ):
-                    found.append(position)
+                    yield position
                 position = text.find(root, position + 1)
-        found.sort()
-        return found
 
     def matches(self, key: str) -> bool:
         """Whether the attribute's value is a secret."""
@@ -86,10 +90,17 @@ class ScrubRules:
             text = f"{scheme}://{SCRUBBED}{rest[user:]}"
         if "=" not in text:
             return text
-        before, mark, query = text.rpartition("?")
-        query, hash_mark, fragment = query.partition("#")
-        parameters = [self._parameter(one) for one in query.split("&")]
-        return f"{before}{mark}{'&'.join(parameters)}{hash_mark}{fragment}"
+        before, mark, query = text.partition("?")
+        return f"{self._parameters(before)}{mark}{self._parameters(query)}"
+
+    def _parameters(self, text: str) -> str:
+        """Those of a query or a fragment, in which sign-ins put theirs."""
+        return "#".join(
+            [
+                "&".join([self._parameter(one) for one in part.split("&")])
+                for part in text.split("#")
+            ]
+        )
 
     def _parameter(self, text: str) -> str:
         name, equals, _ = text.partition("=")

@@ -58,6 +58,9 @@ URLS = {
     "?X-Amz-Security-Token=t": "?X-Amz-Security-Token=[scrubbed]",
     "https://h/p?mail=a@b.c&design=1": "https://h/p?mail=a@b.c&design=1",
     "/only/a/path": "/only/a/path",
+    "https://h/p?sig=a?b=c&d=1": "https://h/p?sig=[scrubbed]&d=1",
+    "https://h/p#access_token=t&state=1": "https://h/p#access_token=[scrubbed]&state=1",
+    "https://h/#/page?token=t": "https://h/#/page?token=[scrubbed]",
 }
 DEFAULT = read_scrub_rules("")[0]
 assert DEFAULT is not None
