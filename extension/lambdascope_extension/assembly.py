@@ -92,7 +92,7 @@ class Parts:
             make = _collecting(
                 self.buffer, handed_over, flusher.meter, config=platform, environ=environ
             )
-            flusher.use(make)
+            flusher.use(make, lambda: telemetry is not None and bool(handed_over.bodies))
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
             client=client,

@@ -29,15 +29,21 @@ class TelemetryFlusher(Flusher):
     """A flusher as any other until `use` is called; nothing is loaded before the first batch."""
 
     _make: Callable[[], Collector] | None = None
+    _hopes: Callable[[], bool] | None = None
     _collector: Collector | None = None
     _last_records_until: float | None = None
     _is_settled = False
     _pending: list[bytes]
     _pending_bytes = 0
 
-    def use(self, make: Callable[[], Collector]) -> None:
-        """Make telemetry of records with the collector that `make` gives."""
+    def use(self, make: Callable[[], Collector], hopes: Callable[[], bool] | None = None) -> None:
+        """Make telemetry of records with the collector that `make` gives.
+
+        `hopes` tells whether records must be on their way, though none has come: an environment
+        that lives for one short invocation is told to end before the first batch.
+        """
         self._make = make
+        self._hopes = hopes
         self._pending = []
 
     def take_batch(self, body: bytes) -> None:
@@ -78,6 +84,9 @@ class TelemetryFlusher(Flusher):
     def _resume_last(self, now: float, limit: float) -> bool:
         """While records may come at shutdown, wait for them beside the export."""
         collector = self._collector
+        if collector is None and now < limit and self._hopes is not None and self._hopes():
+            super().resume(now)
+            return True
         if collector is not None:
             if collector.waits and now < limit:
                 super().resume(now)

@@ -124,6 +124,22 @@ def test_the_last_report_is_waited_for(*, comes: bool) -> None:
     assert 1 == [call[0] for call in bench.collector.calls].count("collect")
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_the_first_batch_is_waited_for_too(*, comes: bool) -> None:
+    """An environment of one short invocation ends before any record of it has come."""
+    bench = Bench()
+    bench.flusher.use(bench._make, lambda: True)  # type: ignore[arg-type]
+    bench.flusher.begin(2.0, 3.8, everything=True)
+    assert bench.flusher.resume(2.01)
+    if comes:
+        bench.flusher.take_batch(b"all")
+    now = 2.02 if comes else 2.0 + LAST_REPORT_S
+    bench.flusher.resume(now)
+
+    assert int(comes) == bench.made
+    assert comes == (("collect", now, True) in bench.collector.calls)
+
+
 def test_a_fault_ends_this_part_alone(capfd: pytest.CaptureFixture[str]) -> None:
     """After a fault in the collector spans are exported as before, and one line says so."""
     bench = Bench()
