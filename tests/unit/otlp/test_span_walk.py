@@ -69,7 +69,7 @@ def test_what_is_read_of_spans(request: ExportTraceServiceRequest) -> None:
             span.trace_id,
             bool(span.parent_span_id),
             span.kind,
-            max(0, span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
+            max(0, span.end_time_unix_nano - span.start_time_unix_nano) / 1_000_000,
             ERROR if span.status.code == 2 else "",
         )
         for span in every(request)
