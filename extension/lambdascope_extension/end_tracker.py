@@ -41,6 +41,7 @@ class EndTracker:
         "_known",
         "_limit",
         "_request_id",
+        "_telemetry_is_late",
         "_waits_for_telemetry",
         "runtime_is_present",
         "runtime_was_present",
@@ -59,6 +60,8 @@ class EndTracker:
         self._begun_at = 0.0
         self._limit = 0.0
         self._waits_for_telemetry = False
+        # The platform's word was waited for in vain once; until one comes in time it is not again.
+        self._telemetry_is_late = False
 
     @property
     def ends_are_known(self) -> bool:
@@ -121,7 +124,10 @@ class EndTracker:
 
     def on_runtime_done(self, request_id: str) -> None:
         """The platform says that an invocation is over."""
-        self._signals(request_id).is_finished = True
+        signals = self._signals(request_id)
+        if signals is self._current and not signals.is_finished:
+            self._telemetry_is_late = False
+        signals.is_finished = True
 
     def on_runtime_gone(self) -> None:
         """The runtime has closed its connection: it has ended, or no longer speaks to us."""
@@ -141,7 +147,7 @@ class EndTracker:
         if self.runtime_is_present:
             return False
         if self.telemetry_is_alive:
-            return not self._waits_for_telemetry
+            return not self._waits_for_telemetry or self._telemetry_is_late
         if self.telemetry_is_hoped_for and now < self._begun_at + FIRST_BATCH_S:
             return False
         self.telemetry_is_hoped_for = False
@@ -157,6 +163,7 @@ class EndTracker:
 
     def _distrust(self) -> None:
         """Nobody told until it was nearly too late: unless it was a time-out, nobody ever will."""
+        self._telemetry_is_late = self.telemetry_is_alive
         self.runtime_is_present = False
         self.telemetry_is_alive = False
 

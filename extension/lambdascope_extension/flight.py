@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posix
 from _signal import SIGURG  # type: ignore[import-not-found]  # `signal` would import enum
+from time import sleep
 
 from lambdascope.wire import flight as layout
 from lambdascope.wire.names import SHUTDOWN_TIMEOUT
@@ -29,6 +30,8 @@ WORD_S = 0.3
 # And how long a runtime that was asked to end.
 LATE_S = 0.1
 _MAX_PID = 1 << 31
+_LOOKS = 25
+_LOOK_S = 0.002
 _HEAD_BYTES = 4096
 _MAX_BATCHES = 8
 _NOT_SUCCESS = (b'"timeout"', b'"error"', b'"failure"')
@@ -62,6 +65,7 @@ class Flight:
         self._late_until = 0.0
         self._word_until = 0.0
         self._is_told = False
+        self._told: set[str] = set()
 
     def on_records(self, body: bytes) -> None:
         """A batch of the platform's records has come; kept when it tells of a failure."""
@@ -81,6 +85,29 @@ class Flight:
                     posix.kill(int(pid), ASK)
                 except OSError:
                     pass  # it is another user's, or has just ended
+
+    def tell_at_once(self, *, timed_out: bool, wall_ns: int) -> bool:
+        """The runtime has gone in the middle of an invocation: tell it now, unless the platform
+        will say more of it, or the process lives on without us; whether it was told.
+
+        A platform without telemetry says no more at SHUTDOWN, and may be late with that.
+        """
+        if not self._gone_ns or self._ends.telemetry_is_alive:
+            return False
+        heads = self._open_heads()
+        # Files are closed a moment before the process counts as ended.
+        for _ in range(_LOOKS):
+            if not heads or all(_is_dead(texts[0]) for _, texts in heads):
+                break
+            sleep(_LOOK_S)
+        else:
+            return False
+        if not heads:
+            return False
+        self._reason = SHUTDOWN_TIMEOUT if timed_out else ""
+        self._died_first = True
+        self._close_open(wall_ns)
+        return True
 
     def shut_down(self, reason: str, now: float, until: float) -> None:
         """The environment ends at `until`; times are monotonic seconds."""
@@ -138,6 +165,7 @@ class Flight:
                 self._say(f"slot {slot} of the flight file cannot be read: {error}")
             else:
                 put(self._buffer, story, self._drop_reason, self._say)
+                self._told.add(story.request_id)
                 self.on_told(story.request_id, story.body)
 
     def _open_heads(self) -> list[tuple[int, list[str]]]:
@@ -151,7 +179,8 @@ class Flight:
             if not frames:
                 continue
             texts = layout.head_texts(frames[0][1])
-            if texts and texts[1] and not self._ends.is_done(texts[1]):
+            known = texts and texts[1] in self._told
+            if texts and texts[1] and not known and not self._ends.is_done(texts[1]):
                 found.append((slot, texts))
         return found
 
@@ -162,3 +191,14 @@ class Flight:
             return posix.pread(self._fd, size, position)
         except OSError:
             return b""
+
+
+def _is_dead(pid: str) -> bool:
+    """Whether the process has ended; one that nobody has waited for yet has."""
+    if not (pid.isascii() and pid.isdigit() and 0 < int(pid[:10]) < _MAX_PID):
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return True

@@ -247,13 +247,27 @@ class Lifecycle:
             if not self._flusher.resume(now):
                 self._flush_beside(policy.RUNNING, now)
             return
+        has_fallen = self._tell_of_fallen(now)
         if self.sampler is not None:
             self.sampler.end("")
         self._flusher.meter.on_end(now)
         if self._flusher.is_sending:
             self._hold(now + min(self._rest_s, self._left(now)), is_last=False)
+        elif has_fallen:
+            # There is no caller any more whose next invocation would wait. What was told is newer.
+            now = monotonic()
+            self._hold(now + self._flusher.settings.hold_s, is_last=True)
+            self._flusher.begin(now, self._until)
         else:
             self._flush_at_end(now)
+
+    def _tell_of_fallen(self, now: float) -> bool:
+        """Whether the runtime has died in this invocation, and what it had noted is in the
+        buffer."""
+        if self._ends.runtime_is_present or not self._ends.runtime_was_present:
+            return False
+        late = self._deadline is not None and now >= self._deadline
+        return self._flight.tell_at_once(timed_out=late, wall_ns=time_ns())
 
     def _flush_beside(self, moment: str, now: float) -> None:
         """Start an export beside the handler, if the policy wants one."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdascope.emulator.config import TELEMETRY_MISSING
+from lambdascope.emulator.config import TELEMETRY_MISSING, TELEMETRY_ON
 from observed import named, one, running
 
 if TYPE_CHECKING:
@@ -326,10 +326,16 @@ DIES = """
 """
 
 
+@pytest.mark.parametrize("telemetry", [TELEMETRY_ON, TELEMETRY_MISSING])
 @pytest.mark.parametrize("how", ["kill", "exit", "sleep"])
-def test_spans_of_an_invocation_that_dies(collector: Collector, tmp_path: Path, how: str) -> None:
-    """Killed, ended or timed out: what had finished, what was open and the invoke span arrive."""
-    with running(tmp_path, DIES, endpoint=collector.http_endpoint, timeout_ms=1500) as function:
+def test_spans_of_an_invocation_that_dies(
+    collector: Collector, tmp_path: Path, how: str, telemetry: str
+) -> None:
+    """Killed, ended or timed out: what had finished, what was open and the invoke span arrive,
+    once, whether the platform says more of it or not."""
+    with running(
+        tmp_path, DIES, endpoint=collector.http_endpoint, timeout_ms=1500, telemetry=telemetry
+    ) as function:
         function.invoke(json.dumps(how).encode())
         function.shutdown()
     spans = collector.wait_for_spans(7)

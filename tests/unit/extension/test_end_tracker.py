@@ -118,6 +118,22 @@ def test_record_is_looked_for_before_it_is_parsed() -> None:
     assert [True, False] == [ends.is_current(b'{"requestId":"r"}'), ends.is_current(b"{}")]
 
 
+def test_a_record_that_never_comes_is_waited_for_once() -> None:
+    """Batches that come afterwards do not make it wait again, unless they tell in time."""
+    ends = tracker(hello=False)
+    ends.on_telemetry()
+    assert not ends.is_over(LIMIT - 0.1)
+    assert ends.is_over(LIMIT)
+    ends.on_telemetry()
+    ends.begin("s", 200.0, 203.0, wanted=True)
+    assert ends.is_over(200.0)
+    ends.begin("t", 300.0, 303.0, wanted=True)
+    ends.on_runtime_done("t")
+    ends.begin("u", 400.0, 403.0, wanted=True)
+
+    assert not ends.is_over(400.0)
+
+
 def test_many_records_of_others_do_not_push_out_the_current_one() -> None:
     """A batch tells the ends of all the invocations before, beside the current one's begin."""
     ends = tracker()
