@@ -86,6 +86,7 @@ class Invocations:
         "_counts",
         "_ended",
         "_joins",
+        "_latest",
         "_open",
         "_phases",
         "_seen",
@@ -100,6 +101,7 @@ class Invocations:
         self._counts = counts
         self._with_spans = with_spans
         self._open: dict[str, _Records] = {}
+        self._latest = ""
         self._settled: dict[str, bool] = {}
         self._seen: dict[tuple[str, int], bool] = {}
         self._ended: dict[str, int] = {}
@@ -118,9 +120,12 @@ class Invocations:
         return bool(self._settled)
 
     def running(self) -> str:
-        """The request id of the only invocation that has begun and not ended, "" else."""
+        """The request id of the only invocation that has begun and not ended; of the latest one if
+        none is running, whose lines may come after its end. "" where there are several."""
         found = [key for key, one in self._open.items() if one.done is None and one.report is None]
-        return found[0] if len(found) == 1 else ""
+        if found:
+            return found[0] if len(found) == 1 else ""
+        return self._latest
 
     def take(self, record: PlatformRecord) -> None:
         """One record of an invocation, an init or a restore; others are ignored."""
@@ -138,6 +143,7 @@ class Invocations:
             self._counts.add(names.LAMBDASCOPE_TELEMETRY_PROBLEMS, 1, _because(reason))
             return
         if known is None:
+            self._latest = request_id
             known = self._open[request_id] = _Records()
             if len(self._open) > MAX_OPEN:
                 self._make_room()

@@ -560,6 +560,18 @@ def test_log_lines_join_the_trace_of_their_invocation() -> None:
     } == attributes(logs[2])
 
 
+def test_a_line_behind_the_end_belongs_to_what_has_just_ended() -> None:
+    """Lines and records come by different ways, so that a line may be late."""
+    kit = Kit(**{ENV_LOGS: "function"})
+    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
+    kit.take(start(), done())
+    kit.take({"time": at(301), "type": "function", "record": "plain\n"})
+    (line,) = kit.finish().logs
+
+    assert REQUEST_ID == attributes(line)["faas.invocation_id"]
+    assert b"" != line.trace_id
+
+
 def test_log_lines_do_not_wait_for_ever() -> None:
     """A line whose invocation is never found leaves without a trace."""
     kit = Kit(**{ENV_LOGS: "function"})
