@@ -148,11 +148,13 @@ def test_a_timeout_is_counted_and_joined(collector: FakeCollector, tmp_path: Pat
 def test_log_lines_stand_under_their_invocation(
     log_format: str, collector: FakeCollector, tmp_path: Path
 ) -> None:
-    """Lines of both log formats arrive once each, with the ids of the invocation's span."""
+    """Lines of both log formats arrive once each, with the ids of the invocation's span.
+
+    One invocation: a bare line says of which it is by when it comes, and the emulator, which does
+    not freeze for long, may read it when the next one has begun.
+    """
     variables = {names.ENV_LOGS: "otlp"}
-    records, story = run(
-        tmp_path, collector, b'"ok"', b'"ok"', variables=variables, log_format=log_format
-    )
+    records, story = run(tmp_path, collector, b'"ok"', variables=variables, log_format=log_format)
 
     invokes = story.by_request("shop")
     for record in records:
@@ -163,7 +165,7 @@ def test_log_lines_stand_under_their_invocation(
             if (one.trace_id, one.span_id) == (span.trace_id, span.span_id)
         ]
         assert [("careful", "WARNING"), ("plain", "")] == sorted(mine)
-    assert 4 == len(story.logs)
+    assert 2 == len(story.logs)
 
 
 def test_nothing_is_made_when_it_is_turned_off(collector: FakeCollector, tmp_path: Path) -> None:
