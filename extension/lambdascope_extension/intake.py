@@ -91,6 +91,8 @@ class Intake:
             if path == names.HELLO_PATH:
                 connection.is_runtime = True
                 self._ends.on_hello()
+                if self.handed_over is not None:
+                    self.handed_over.is_fed = True
                 return _HELLO
             kind = content_kind(head.headers.get("content-type", ""))
             announced = self._announced(head) if is_trusted else None

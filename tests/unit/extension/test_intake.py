@@ -13,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from fake_collector import traces
 from lambdascope.wire.names import MAX_PAYLOAD_BYTES
+from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.server import MAX_CONNECTIONS, REQUEST_S
 from unit.extension.loopback import TOKEN, Receiver, is_balanced, received, request, status
 
@@ -189,6 +190,18 @@ def test_signal_without_a_destination() -> None:
     assert (2, {"no_endpoint": 2}, 0) == (account.accepted, account.dropped, account.held)
     assert 0 == nowhere.buffer.held_bytes
     nowhere.close()
+
+
+def test_after_its_hello_a_runtime_is_known_to_hand_over(receiver: Receiver) -> None:
+    """Lines of the first invocation may come before its spans: they are to wait for them."""
+    receiver.intake.handed_over = handed = HandedOver()
+    client = receiver.connect()
+    receiver.exchange(client, request("/lambdascope/v1/hello"))
+    assert not handed.is_fed
+    token = f"Lambdascope-Token: {TOKEN}"
+    receiver.exchange(receiver.connect(), request("/lambdascope/v1/hello", b"", token))
+
+    assert handed.is_fed
 
 
 def test_hello_and_done(receiver: Receiver) -> None:
