@@ -8,7 +8,6 @@ modules. After register no fault of ours may end the process: Lambda would fail 
 from __future__ import annotations
 
 import posix
-from errno import EADDRINUSE
 
 from lambdascope.transport.connection import ConnectionLost
 from lambdascope.wire import names
@@ -24,7 +23,6 @@ from lambdascope_extension.rendezvous import (
     remove_flight,
     withdraw,
 )
-from lambdascope_extension.say import describe_fault, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +32,13 @@ _TOKEN_BYTES = 16
 # Beside a handler on the same CPU, the function goes first: without this the event would wake the
 # extension before the runtime, and its turn would be a part of the answer's latency.
 _NICE = 10
+
+
+def say(text: str) -> None:
+    """Write one line; what does so is loaded when there is something to say."""
+    from lambdascope_extension.say import say as write
+
+    write(text)
 
 
 def main(name: str) -> int:
@@ -88,6 +93,8 @@ def _live(
 
         run(client, listener, token, flight_fd=flight_fd, invoke=invoke)
     except Exception as error:  # noqa: BLE001 - the process edge: ending would fail the function
+        from lambdascope_extension.say import describe_fault
+
         say(f"nothing is received until the next start, after a fault: {describe_fault(error)}")
         if listener is not None:
             listener.close()
@@ -98,6 +105,8 @@ def _listen(port: int) -> socket | None:
     try:
         return listen(LOOPBACK, port)
     except OSError as error:
+        from errno import EADDRINUSE
+
         if error.errno != EADDRINUSE:
             say(f"cannot listen on {LOOPBACK}:{port}: {error.strerror}; no telemetry is taken")
             return None

@@ -17,7 +17,6 @@ from lambdascope.wire import names
 LOADED = [
     "__future__",
     "_socket",
-    "errno",
     "lambdascope",
     "lambdascope.transport",
     "lambdascope.transport.connection",
@@ -32,7 +31,6 @@ LOADED = [
     "lambdascope_extension.config",
     "lambdascope_extension.extensions_client",
     "lambdascope_extension.rendezvous",
-    "lambdascope_extension.say",
 ]
 # Runs the executable up to the moment when it sends the request to register.
 CODE = """
