@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from emulator_kit import ECHO, WITNESS, Stage
+from emulator_kit import ECHO, WAIT_S, WITNESS, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +98,19 @@ lost.sendall(request("GET", RUNTIME + "invocation/next"))
 lost.close()
 {ECHO}"""
     with Stage(tmp_path, script).ready() as stage:
+        assert b'"hello"' == stage.invoke().answer
+
+
+def test_a_next_that_was_given_up_takes_nothing_from_a_later_one(tmp_path: Path) -> None:
+    """A next whose client is gone when it is read leaves the one that waits alone."""
+    with Stage(tmp_path).ready().frozen() as stage:
+        host, port = stage.environment.api_address.split(":")
+        with socket.create_connection((host, int(port)), WAIT_S) as late:
+            # The cork lets the request and the end of the connection go out in one piece.
+            late.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            late.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            late.shutdown(socket.SHUT_WR)
+            assert b"" == late.recv(1)
         assert b'"hello"' == stage.invoke().answer
 
 

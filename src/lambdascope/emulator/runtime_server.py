@@ -71,12 +71,15 @@ class RuntimeServer:
                 self._restore_next(exchange, sandbox)
                 return
             _runtime_is_back(sandbox)
-            # A client that gave up on an earlier `next` asks again: the newest one is served.
-            runtime.ticket = ticket
+            # A client that gave up on an earlier `next` asks again: the newest one is served. Each
+            # comes in a thread of its own, so that the one given up may come here last.
+            if not exchange.peer_closed():
+                runtime.ticket = ticket
             sandbox.lock.notify_all()
             while not sandbox.closed and runtime.ticket is ticket and runtime.message is None:
                 sandbox.lock.wait()
-            if sandbox.closed or runtime.ticket is not ticket or runtime.message is None:
+            served = runtime.ticket is ticket and not exchange.peer_closed()
+            if sandbox.closed or runtime.message is None or not served:
                 exchange.abort()
                 return
             if runtime.state == states.READY:
