@@ -60,6 +60,12 @@ def instrument_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def otel_versions() -> Path:
+    """A folder with folders of OpenTelemetry: api-1.30.0, sdk-1.30.0 and the same of 1.45.2."""
+    return _required("several versions of OpenTelemetry", peers.otel_versions())
+
+
+@pytest.fixture(scope="session")
 def foreign_python() -> Path:
     """An interpreter with awslambdaric and stock OpenTelemetry, and without lambdascope."""
     return _required("stock OpenTelemetry for AWS's client", peers.foreign_python())

@@ -54,6 +54,12 @@ def instrument_python() -> Path | None:
     return _executable("instrument", "bin/python")
 
 
+def otel_versions() -> Path | None:
+    """The folder with an old and a new OpenTelemetry: api-1.30.0, sdk-1.30.0 and so on."""
+    path = folder() / "versions"
+    return path if (path / ".key").is_file() else None
+
+
 def foreign_python() -> Path | None:
     """The interpreter of the environment that holds stock OpenTelemetry beside awslambdaric."""
     return _executable("foreign", "bin/python")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Callback = Callable[[ModuleType], object]
     Before = Callable[[], Callable[[], object]]
     Maker = Callable[[], ModuleType]
+    Search = Callable[[], ModuleSpec | None]
 
 
 class ImportWatch:
@@ -34,6 +35,7 @@ class ImportWatch:
         self._callbacks: dict[str, Callback] = {}
         self._before: dict[str, Before] = {}
         self._makers: dict[str, Maker] = {}
+        self._searches: dict[str, Search] = {}
         self._searching = ""
 
     def install(self) -> None:
@@ -63,6 +65,10 @@ class ImportWatch:
         """Call for the module when it is imported and no other finder has it."""
         self._makers[name] = make
 
+    def when_searched(self, name: str, search: Search) -> None:
+        """Call whenever the module is searched for; a spec that it gives is what is found."""
+        self._searches[name] = search
+
     def settle(self) -> None:
         """Call for what was loaded past this finder, as when the function replaced the finders."""
         self._settle(list(self._callbacks))
@@ -77,6 +83,10 @@ class ImportWatch:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec that the other finders give, with its loader wrapped when it is watched."""
+        if name in self._searches:
+            found = self._searches[name]()
+            if found is not None:
+                return found
         if not (name in self._callbacks or name in self._makers) or self._searching == name:
             return None
         self._searching = name
@@ -161,7 +171,9 @@ class _Loader:
 
 
 def watch_libraries(watch: ImportWatch, config: RuntimeConfig) -> None:
-    """Have OpenTelemetry's instrumentors applied, each when its library is first imported."""
+    """Have OpenTelemetry's instrumentors applied, each when its library is first imported, and a
+    layer's packages of OpenTelemetry found."""
+    watch.when_searched("opentelemetry", _choose_packages)
     chosen = config.instruments
     if chosen == ():
         return
@@ -180,6 +192,12 @@ def watch_libraries(watch: ImportWatch, config: RuntimeConfig) -> None:
     if chosen is None and index:
         targets += [line.partition(" ")[0] for line in index.splitlines()]
     watch.when_any_imported(targets, lambda module: instruments().apply(module.__name__))
+
+
+def _choose_packages() -> ModuleSpec | None:
+    from lambdascope.runtime.otel.packages import choose
+
+    return choose(say)
 
 
 def _index(path: str) -> str:

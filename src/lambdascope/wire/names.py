@@ -241,6 +241,8 @@ ENV_INSTRUMENT = "LAMBDASCOPE_INSTRUMENT"
 ENV_INSTRUMENT_INDEX = "LAMBDASCOPE_INSTRUMENT_INDEX"
 # Beside the package `lambdascope`: one "module package.module:Class" in a line.
 INSTRUMENT_INDEX_FILE = "lambdascope.instruments"
+# Beside it too, in a layer: OpenTelemetry's packages for functions that have none.
+PACKAGES_FOLDER = "lambdascope_packages"
 # Modules whose import has OpenTelemetry's instrumentor of the library applied, if it is installed
 # (runtime/otel/instruments.py has which). `logging`, `threading`, `asyncio`, `click` and the like
 # are in too many functions, and Django's configures the settings: only on request.

@@ -10,6 +10,7 @@ from _thread import RLock
 from opentelemetry._logs import _internal as api
 
 from lambdascope.otlp.log_model import LogRecord
+from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.resource import resource_attributes
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ class LogProviders:
                     self._failed = True
                     self._say(
                         f"the OpenTelemetry SDK cannot be used for logs ({type(fault).__name__}: "
-                        f"{fault}); records of its logs API are not kept"
+                        f"{fault}); records of its logs API are not kept: {advice()}"
                     )
             return self._provider
 

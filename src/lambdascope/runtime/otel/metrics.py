@@ -15,6 +15,7 @@ from opentelemetry.metrics import _internal as api
 
 from lambdascope.otlp.metric_encode import MetricEncoder
 from lambdascope.runtime.otel.convert_metrics import metric_of
+from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.resource import resource_attributes
 from lambdascope.wire.names import METRICS_PATH
 
@@ -65,7 +66,7 @@ class Metrics:
                 self._failed = True
                 self._say(
                     f"the OpenTelemetry SDK cannot be used for metrics ({type(fault).__name__}: "
-                    f"{fault}); the function's own are not recorded"
+                    f"{fault}); the function's own are not recorded: {advice()}"
                 )
                 return
             self._proxy.on_set_meter_provider(self.provider)

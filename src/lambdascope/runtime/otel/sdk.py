@@ -13,6 +13,7 @@ from os import urandom
 
 from lambdascope import __version__
 from lambdascope.otlp import names
+from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.otel.recorder import SpanRecorder
 from lambdascope.runtime.otel.settings import span_limits
 from lambdascope.runtime.resource import resource_attributes
@@ -52,8 +53,7 @@ class Sdk:
                         self._failed = True
                         self._say(
                             f"the OpenTelemetry SDK cannot be used ({type(fault).__name__}: "
-                            f"{fault}); the function's own spans are not recorded. Is a whole set "
-                            "of opentelemetry packages on the path?"
+                            f"{fault}); the function's own spans are not recorded: {advice()}"
                         )
         return self.provider
 
