@@ -220,3 +220,14 @@ def plain(value: Any) -> Any:
     if kind == "kvlist_value":
         return {one.key: plain(one.value) for one in value.kvlist_value.values}
     return getattr(value, kind) if kind else None
+
+
+COLD = [*INIT, start(), done(), report()]
+WARM = {"metrics": {"durationMs": 20.0, "billedDurationMs": 20, "maxMemoryUsedMB": 50}}
+
+
+def cold(kit: Kit, **about: object) -> Kit:
+    """The kit after one cold invocation that our runtime handed over."""
+    kit.handed_over.remember(REQUEST_ID, handed_over_spans(**about))
+    kit.take(*COLD)
+    return kit

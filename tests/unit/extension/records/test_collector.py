@@ -1,44 +1,32 @@
-"""What becomes of the platform's records: spans in the invocation's trace, metrics, logs."""
+"""From the platform's records to spans: those of reports, inits and restores, and their places."""
 
 from __future__ import annotations
 
-import itertools
-import random
 from typing import Any
 
 import pytest
 
 from lambdascope.otlp import names
-from lambdascope.wire.names import ENV_LOGS, ENV_METRIC_INTERVAL, ENV_OTLP_TEMPORALITY, ENV_PLATFORM
-from lambdascope_extension.hold import BOUNDS_S
-from lambdascope_extension.records.invocations import MAX_OPEN
+from lambdascope.wire.names import ENV_PLATFORM
 from unit.extension.records.platform_kit import (
+    COLD,
     HEADER,
     INIT,
     REQUEST_ID,
     SPAN_ID,
     STREAM,
     TRACE_ID,
+    WARM,
     Kit,
-    at,
     at_ns,
     attributes,
+    cold,
     done,
     handed_over_spans,
     item,
     report,
     start,
 )
-
-COLD = [*INIT, start(), done(), report()]
-WARM = {"metrics": {"durationMs": 20.0, "billedDurationMs": 20, "maxMemoryUsedMB": 50}}
-
-
-def cold(kit: Kit, **about: object) -> Kit:
-    """The kit after one cold invocation that our runtime handed over."""
-    kit.handed_over.remember(REQUEST_ID, handed_over_spans(**about))
-    kit.take(*COLD)
-    return kit
 
 
 def test_a_report_is_a_span_in_the_trace_of_its_invocation() -> None:
@@ -177,30 +165,6 @@ def test_the_resource_is_that_of_the_environment() -> None:
     assert 128 * 1024 * 1024 == resource["faas.max_memory"]
 
 
-def test_metrics_of_a_cold_and_a_warm_invocation() -> None:
-    """Everything that the conventions name and the platform knows is counted once each."""
-    kit = cold(Kit())
-    kit.handed_over.remember("r2", handed_over_spans("r2", **{"faas.trigger": "timer"}))
-    kit.take(start("r2", 900), done("r2", 913), report("r2", 940, **WARM))
-    made = kit.finish()
-
-    assert {("http",): (1, 0.0131), ("timer",): (1, 0.0131)} == made.values(
-        names.FAAS_INVOKE_DURATION
-    )
-    assert {("http",): 1, ("timer",): 1} == made.values(names.FAAS_INVOCATIONS)
-    assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
-    assert {(): (1, 0.1205)} == made.values(names.FAAS_INIT_DURATION)
-    assert {("http",): (1, 41.0 * (1 << 20)), ("timer",): (1, 50.0 * (1 << 20))} == made.values(
-        names.FAAS_MEM_USAGE
-    )
-    assert {(): (2, 0.0522)} == made.values(names.LAMBDASCOPE_EXTENSION_OVERHEAD)
-    assert names.FAAS_ERRORS not in made.metrics
-    (point,) = made.metrics[names.FAAS_INIT_DURATION].histogram.data_points
-    assert list(names.LONG_DURATION_BOUNDS) == list(point.explicit_bounds)
-    exemplar = made.metrics[names.FAAS_INVOKE_DURATION].histogram.data_points[0].exemplars[0]
-    assert (TRACE_ID, SPAN_ID) == (exemplar.trace_id, exemplar.span_id)
-
-
 def test_an_error_of_the_handler_is_an_error() -> None:
     """The platform calls it a success; the span that the runtime handed over knows better."""
     made = cold(Kit(), **{"error.type": "KeyError"}).finish()
@@ -230,94 +194,6 @@ def test_failures(status: str, error_type: str, metric: str, keys: tuple[str, ..
     (span,) = made.spans
     assert names.STATUS_ERROR == span.status.code
     assert (error_type or status) == attributes(span)["error.type"]
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_records_come_in_any_order(order: tuple[int, ...]) -> None:
-    """In one batch the order of an invocation's records does not matter."""
-    kit = Kit()
-    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
-    records = [start(), done(), report()]
-    kit.take(*INIT, *[records[index] for index in order])
-    made = kit.finish()
-
-    (span,) = [one for one in made.spans if one.name == names.SPAN_PLATFORM_REPORT]
-    assert 13.1 == attributes(span)["lambdascope.platform.runtime_duration_ms"]
-    assert {("http",): (1, 0.0131)} == made.values(names.FAAS_INVOKE_DURATION)
-    assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
-
-
-def test_batches_that_come_twice_count_once() -> None:
-    """The platform delivers at least once: a repeated batch adds nothing but its mention."""
-    kit = cold(Kit())
-    kit.take(*COLD)
-    kit.take(*COLD)
-    made = kit.finish()
-
-    assert [names.SPAN_PLATFORM_INIT, names.SPAN_PLATFORM_REPORT] == sorted(
-        one.name for one in made.spans
-    )
-    assert {("http",): 1} == made.values(names.FAAS_INVOCATIONS)
-    assert {(): (1, 0.1205)} == made.values(names.FAAS_INIT_DURATION)
-    assert {("repeated_or_late",): 12} == made.values(names.LAMBDASCOPE_TELEMETRY_PROBLEMS)
-
-
-def test_a_report_waits_for_the_runtime() -> None:
-    """A report that comes before what the runtime hands over is joined when that has come."""
-    kit = cold(Kit())
-    kit.take(start("r2", 900), done("r2", 913), report("r2", 940, **WARM))
-    kit.made()
-    kit.handed_over.remember("r2", handed_over_spans("r2"))
-    kit.take()
-
-    (span,) = kit.made().spans
-    assert "r2" == attributes(span)["faas.invocation_id"]
-
-
-def test_a_report_that_nobody_claims_is_counted_and_has_no_span() -> None:
-    """No trace is invented for an invocation whose place stays unknown."""
-    kit = cold(Kit())
-    kit.take(start("r2", 900), report("r2", 940, **WARM))
-    made = kit.finish()
-
-    assert [REQUEST_ID] == [
-        attributes(one)["faas.invocation_id"]
-        for one in made.spans
-        if one.name == names.SPAN_PLATFORM_REPORT
-    ]
-    assert {("no_trace",): 1} == made.values(names.LAMBDASCOPE_TELEMETRY_PROBLEMS)
-    assert {("http",): 1, (): 1} == made.values(names.FAAS_INVOCATIONS)
-
-
-def test_an_invocation_without_a_report_has_its_span_at_the_end() -> None:
-    """After a time-out the platform often says no more than runtimeDone."""
-    kit = Kit()
-    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
-    kit.take(*INIT, start(), done(status="timeout", metrics={"durationMs": 3000.0}, spans=[]))
-    assert kit.collector.waits
-    made = kit.finish()
-
-    (span,) = [one for one in made.spans if one.name == names.SPAN_PLATFORM_REPORT]
-    assert 3000.0 == attributes(span)["lambdascope.platform.duration_ms"]
-    assert {("http",): 1} == made.values(names.FAAS_TIMEOUTS)
-    assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
-    assert not kit.collector.waits
-
-
-def test_what_may_still_come_is_known() -> None:
-    """The last word is waited for from the first sign of an invocation or an init on."""
-    kit = Kit()
-    assert not kit.collector.waits
-    kit.take(*INIT)
-    assert kit.collector.waits
-    kit.take(start(), report())
-    assert not kit.collector.waits
-    kit.handed_over.remember("r2", handed_over_spans("r2"))
-    assert kit.collector.waits
-    kit.take(start("r2", 900))
-    assert kit.collector.waits
-    kit.take(report("r2", 940, **WARM))
-    assert not kit.collector.waits
 
 
 def test_foreign_runtimes_are_joined_by_the_trace_header() -> None:
@@ -350,66 +226,6 @@ def test_managed_instances() -> None:
     assert names.FAAS_MEM_USAGE not in made.metrics
 
 
-def test_dropped_records_are_counted_and_said() -> None:
-    """What the platform lost on the way to us is a metric and a line."""
-    kit = Kit()
-    kit.take(item("platform.logsDropped", reason="slow", droppedRecords=12, droppedBytes=3400))
-    made = kit.finish()
-
-    assert {(): 12} == made.values(names.LAMBDASCOPE_TELEMETRY_DROPPED_RECORDS)
-    assert {(): 3400} == made.values(names.LAMBDASCOPE_TELEMETRY_DROPPED_SIZE)
-    assert ["the platform dropped 12 telemetry records, 3400 bytes: slow"] == kit.lines
-
-
-def test_what_is_unknown_is_counted() -> None:
-    """Types and fields that the schema does not have, and bodies that are no batch, show up."""
-    kit = Kit()
-    kit.take(item("platform.brandNew"), start(newField=1), start(""), {"type": 5}, "text", None)
-    kit.collector.take(b"{", 1.0)
-    made = kit.finish()
-
-    assert {
-        ("unknown_type",): 2,
-        ("unknown_field",): 1,
-        ("no_request_id",): 1,
-        ("not_a_batch",): 1,
-    } == made.values(names.LAMBDASCOPE_TELEMETRY_PROBLEMS)
-    assert 2 == made.values(names.LAMBDASCOPE_TELEMETRY_RECORDS)[("unknown",)]
-
-
-def test_metrics_wait_for_their_interval() -> None:
-    """After the first ones there is one export of metrics an interval, and not one a call."""
-    kit = Kit(**{ENV_METRIC_INTERVAL: "5000"})
-    kit.collector.collect(1.0)
-    assert {} == kit.made().metrics
-    cold(kit)
-    kit.collector.collect(2.0)
-    assert {("http",): 1} == kit.made().values(names.FAAS_INVOCATIONS)
-    for number in range(20):
-        kit.handed_over.remember(f"r{number}", handed_over_spans(f"r{number}"))
-        kit.take(start(f"r{number}"), done(f"r{number}"), report(f"r{number}", **WARM), now=3.0)
-        kit.collector.collect(3.0 + number / 10)
-    assert {} == kit.made().metrics
-    kit.collector.collect(7.0)
-    assert {("http",): 20} == kit.made().values(names.FAAS_INVOCATIONS)
-    assert names.FAAS_INVOCATIONS not in kit.finish().metrics
-
-
-def test_cumulative_metrics_when_asked() -> None:
-    """The standard's preference keeps the counts from one export to the next."""
-    kit = Kit(**{ENV_OTLP_TEMPORALITY: "CUMULATIVE", ENV_METRIC_INTERVAL: "0"})
-    cold(kit)
-    kit.collector.collect(2.0)
-    kit.made()
-    made = kit.finish(3.0)
-
-    assert {("http",): 1} == made.values(names.FAAS_INVOCATIONS)
-    assert (
-        names.TEMPORALITY_CUMULATIVE
-        == made.metrics[names.FAAS_INVOCATIONS].sum.aggregation_temporality
-    )
-
-
 @pytest.mark.parametrize(
     ("chosen", "spans", "metrics"),
     [("none", 0, False), ("spans", 2, False), ("metrics", 0, True), ("", 2, True)],
@@ -419,176 +235,3 @@ def test_each_part_can_be_left_out(chosen: str, spans: int, *, metrics: bool) ->
     made = cold(Kit(**{ENV_PLATFORM: chosen})).finish()
 
     assert (spans, metrics) == (len(made.spans), bool(made.metrics))
-
-
-def test_own_figures_are_metrics() -> None:
-    """What was accepted, exported, dropped by reason, held and refused, and the own cost."""
-    kit = cold(Kit())
-    ledger = kit.buffer.ledger
-    ledger.accept("traces", 10)
-    ledger.export("traces", 6)
-    ledger.drop("traces", 3, "status_400")
-    ledger.refuse("wrong_token")
-    kit.collector.collect(2.0)
-    first = kit.made()
-    ledger.export("traces", 1)
-    second = kit.finish(3.0)
-
-    assert 12 == first.values(names.LAMBDASCOPE_EXTENSION_ACCEPTED)[("traces",)]
-    assert 6 == first.values(names.LAMBDASCOPE_EXTENSION_EXPORTED)[("traces",)]
-    assert {("traces", "status_400"): 3} == first.values(names.LAMBDASCOPE_EXTENSION_DROPPED)
-    assert 3 == first.values(names.LAMBDASCOPE_EXTENSION_HELD)[("traces",)]
-    assert {("wrong_token",): 1} == first.values(names.LAMBDASCOPE_EXTENSION_REFUSED)
-    assert first.values(names.LAMBDASCOPE_EXTENSION_CPU_TIME)[()] > 0
-    assert first.values(names.LAMBDASCOPE_EXTENSION_MEMORY_USAGE)[()] > 1_000_000
-    assert 1 == second.values(names.LAMBDASCOPE_EXTENSION_EXPORTED)[("traces",)]
-    assert names.LAMBDASCOPE_EXTENSION_REFUSED not in second.metrics
-
-
-def test_own_holds_are_a_histogram() -> None:
-    """How long the extension kept environments is exported as it was measured, in its buckets."""
-    kit = cold(Kit(**{ENV_METRIC_INTERVAL: "0"}))
-    hold(kit, 0.0015)
-    hold(kit, 0.3)
-    kit.collector.collect(2.0)
-    first = kit.made()
-    hold(kit, 5.0)
-    second = kit.finish(3.0)
-
-    assert {(): (2, 0.3015)} == first.values(names.LAMBDASCOPE_EXTENSION_HOLD)
-    (point,) = second.metrics[names.LAMBDASCOPE_EXTENSION_HOLD].histogram.data_points
-    assert list(BOUNDS_S) == list(point.explicit_bounds)
-    assert [*[0] * len(BOUNDS_S), 1] == list(point.bucket_counts)
-    assert 5.0 == pytest.approx(point.sum)
-    assert not point.HasField("max")
-
-
-def hold(kit: Kit, seconds: float) -> None:
-    """An invocation after which next was asked for so much later."""
-    kit.meter.on_begin(1.0)
-    kit.meter.on_end(2.0)
-    kit.meter.on_next(2.0 + seconds, is_busy=False)
-
-
-def test_what_is_open_is_bounded() -> None:
-    """Where reports never come, the oldest invocations are settled without, each once."""
-    kit = Kit()
-    kit.take(*[start(f"r{number}") for number in range(3 * MAX_OPEN)])
-    kit.take(*[done(f"r{number}") for number in range(3 * MAX_OPEN)])
-    made = kit.finish()
-
-    problems = made.values(names.LAMBDASCOPE_TELEMETRY_PROBLEMS)
-    assert {(): 3 * MAX_OPEN} == made.values(names.FAAS_INVOCATIONS)
-    assert {("no_trace",): 3 * MAX_OPEN} == problems
-
-
-def test_a_full_buffer_is_a_counted_drop() -> None:
-    """What finds no room in the buffer is in the ledger as accepted and dropped."""
-    kit = Kit()
-    kit.buffer._max_bytes = 10  # nothing fits
-    cold(kit)
-    kit.collector.collect(2.0, everything=True)
-
-    account = kit.buffer.ledger.accounts["traces"]
-    assert (2, {"buffer_full": 2}, 0) == (account.accepted, account.dropped, account.held)
-
-
-def test_any_mixture_is_counted_once_each() -> None:
-    """Shuffled, doubled and torn over batches, each invocation is counted and has its span once."""
-    for seed in range(30):
-        chance = random.Random(seed)
-        kit = Kit()
-        items: list[Any] = [*INIT]
-        wanted = [f"r{number}" for number in range(20)]
-        for number, name in enumerate(wanted):
-            kit.handed_over.remember(name, handed_over_spans(name))
-            milliseconds = 1000 + 50 * number
-            items += [
-                start(name, milliseconds),
-                done(name, milliseconds + 10),
-                report(name, milliseconds + 20, **WARM),
-            ]
-        items += chance.sample(items, 20)
-        chance.shuffle(items)
-        while items:
-            size = chance.randint(1, 9)
-            kit.take(*items[:size])
-            items = items[size:]
-        made = kit.finish()
-
-        found = [attributes(one).get("faas.invocation_id") for one in made.spans]
-        assert sorted(wanted) == sorted(filter(None, found))
-        assert 1 == len(made.spans) - 20
-        assert {("http",): 20} == made.values(names.FAAS_INVOCATIONS)
-        assert 20 == made.values(names.FAAS_INVOKE_DURATION)[("http",)][0]
-        assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
-
-
-def test_log_lines_join_the_trace_of_their_invocation() -> None:
-    """Lines in any form wait for the place of their invocation, and have it when they leave."""
-    kit = Kit(**{ENV_LOGS: "otlp,extension"})
-    kit.handed_over.remember("r0", handed_over_spans("r0"))
-    kit.take(
-        start(),
-        {"time": at(301), "type": "function", "record": "plain\n"},
-        {
-            "time": at(302),
-            "type": "function",
-            "record": f"[WARNING]\t{at(299)}\t{REQUEST_ID}\tcareful\n",
-        },
-        {
-            "time": at(303),
-            "type": "function",
-            "record": {"level": "INFO", "requestId": REQUEST_ID, "message": "m", "order": 17},
-        },
-        {"time": at(304), "type": "extension", "record": "other extension\n"},
-    )
-    (early,) = kit.made().logs
-    assert "other extension" == early.body.string_value
-    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
-    kit.take(done())
-    logs = kit.made().logs
-
-    assert ["plain", "careful", "m"] == [one.body.string_value for one in logs]
-    assert [(TRACE_ID, SPAN_ID)] * 3 == [(one.trace_id, one.span_id) for one in logs]
-    assert [0, names.SEVERITY_WARN, names.SEVERITY_INFO] == [one.severity_number for one in logs]
-    assert [at_ns(301), at_ns(299), at_ns(303)] == [one.time_unix_nano for one in logs]
-    assert {
-        "order": 17,
-        "faas.invocation_id": REQUEST_ID,
-        "lambdascope.log.source": "function",
-    } == attributes(logs[2])
-
-
-def test_a_line_behind_the_end_belongs_to_what_has_just_ended() -> None:
-    """Lines and records come by different ways, so that a line may be late."""
-    kit = Kit(**{ENV_LOGS: "function"})
-    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
-    kit.take(start(), done())
-    kit.take({"time": at(301), "type": "function", "record": "plain\n"})
-    (line,) = kit.finish().logs
-
-    assert REQUEST_ID == attributes(line)["faas.invocation_id"]
-    assert b"" != line.trace_id
-
-
-def test_log_lines_do_not_wait_for_ever() -> None:
-    """A line whose invocation is never found leaves without a trace."""
-    kit = Kit(**{ENV_LOGS: "function"})
-    kit.handed_over.remember("r0", handed_over_spans("r0"))
-    kit.take(start(), {"time": at(301), "type": "function", "record": "plain\n"}, now=1.0)
-    kit.collector.collect(5.0)
-    assert [] == kit.made().logs
-    kit.collector.collect(11.5)
-    (line,) = kit.made().logs
-
-    assert b"" == line.trace_id
-    assert REQUEST_ID == attributes(line)["faas.invocation_id"]
-
-
-def test_log_lines_are_not_made_unless_asked() -> None:
-    """Without the variable a line that comes all the same is left alone."""
-    kit = Kit()
-    kit.take({"time": at(301), "type": "function", "record": "plain\n"})
-
-    assert [] == kit.finish().logs
