@@ -194,3 +194,27 @@ def _environ(api: SnapApi, folder: Path) -> dict[str, str]:
         "PYTHONPATH": str(folder),
         "NOTES": api.address,
     }
+
+
+PLAIN = "def handler(event, context): return 1"
+FOUR_HOOKS = (
+    HOOKED
+    + """
+@snapshots.register_before_snapshot
+def close_pool():
+    note("before-1")
+
+snapshots.register_before_snapshot(note, "before-2")
+snapshots.register_after_restore(note, text="after-1")
+
+@snapshots.register_after_restore
+def open_pool():
+    note("after-2")
+
+def handler(event, context):
+    note("handler")
+    return 1
+"""
+)
+BEFORE = "Runtime.BeforeSnapshotError"
+AFTER = "Runtime.AfterRestoreError"
