@@ -325,3 +325,10 @@ def settle(api: ScriptedApi, process: RuntimeProcess) -> Outcome:
     outcome = Outcome(api, process, ended_itself)
     gone.join()
     return outcome
+
+
+def own_lines(text: str) -> list[str]:
+    """The lines on standard error, each of which must be one of the runtime's own."""
+    lines = text.splitlines()
+    assert all(line.startswith("lambdascope: ") for line in lines), text
+    return [line.removeprefix("lambdascope: ") for line in lines]
