@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import urllib.request
-from pathlib import Path
 
 import pytest
 
+from cli_kit import function_in, lines_of, run_command
 from lambdascope.emulator.sink import OtlpSink
 
-APP = """
-import json, os, sys, time
 
-def handler(event, context):
-    print("saw", json.dumps(event), "pid", os.getpid())
-    return {"got": event, "left": context.get_remaining_time_in_millis() > 0}
+@pytest.fixture
+def folder(tmp_path):
+    """The folder of a function."""
+    return function_in(tmp_path)
 
-def boom(event, context):
-    raise ValueError("no such order")
 
-def slow(event, context):
-    print("sleeping, pid", os.getpid())
-    time.sleep(60)
-
-def crash(event, context):
-    os._exit(7)
-
-def eat(event, context):
-    kept = []
-    while True:
-        kept.append(bytearray(8_000_000))
-
-def odd(event, context):
-    return {1, 2}
-
-def moody(event, context):
-    if event == "bad":
-        raise ValueError("bad")
-    return None
-"""
 REPORT = re.compile(
     r"^REPORT RequestId: [0-9a-f-]{36}\tDuration: \d+\.\d\d ms\tBilled Duration: \d+ ms\t"
     r"Memory Size: 128 MB\tMax Memory Used: \d+ MB(\tInit Duration: \d+\.\d\d ms)?$",
@@ -52,40 +24,9 @@ REPORT = re.compile(
 )
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """The folder of a function."""
-    (tmp_path / "app.py").write_text(APP)
-    return tmp_path
-
-
-def _environ(**variables):
-    known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**known, "PYTHONIOENCODING": "utf-8", **variables}
-
-
-def _command(*arguments):
-    return [sys.executable, "-m", "lambdascope.cli.main", *arguments]
-
-
-def _run(folder, *arguments, stdin=b"", **variables):
-    return subprocess.run(
-        _command(*arguments),
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        timeout=50,
-        env=_environ(**variables),
-    )
-
-
-def _lines_of(done):
-    return [line for line in done.stderr.decode().splitlines() if line.startswith("lambdascope: ")]
-
-
 def test_a_pipe_gets_the_answer_and_a_person_the_rest(folder):
     """Standard output is the answer and an end of line; standard error tells the story."""
-    done = _run(folder, "invoke", "app.handler", "-e", '{"order": 17}')
+    done = run_command(folder, "invoke", "app.handler", "-e", '{"order": 17}')
     shown = done.stderr.decode()
     assert done.returncode == 0, shown
     assert done.stdout == b'{"got": {"order": 17}, "left": true}\n'
@@ -134,8 +75,8 @@ def test_every_failure_has_its_answer_its_exit_code_and_one_clear_line(
     (folder / "bad.py").write_text("def handler(:\n")
     (folder / "needs.py").write_text("import nowhere_to_be_found\ndef handler(e, c): ...\n")
     (folder / "raises.py").write_text("raise KeyError('setting')\n")
-    done = _run(folder, "invoke", handler, "--timeout", "1", "-q")
-    lines = _lines_of(done)
+    done = run_command(folder, "invoke", handler, "--timeout", "1", "-q")
+    lines = lines_of(done)
     assert done.returncode == code, done.stderr.decode()
     assert json.loads(done.stdout)["errorType"] == error_type
     assert any(said in line for line in lines), lines
@@ -147,7 +88,7 @@ def test_every_failure_has_its_answer_its_exit_code_and_one_clear_line(
 def test_an_event_that_is_not_json_starts_nothing(folder, content):
     """One line with the file, exit code 3, no output."""
     (folder / "event.json").write_text(content)
-    done = _run(folder, "invoke", "app.handler", "-e", "event.json")
+    done = run_command(folder, "invoke", "app.handler", "-e", "event.json")
     assert done.returncode == 3
     assert done.stdout == b""
     assert len(done.stderr.splitlines()) == 1
@@ -156,27 +97,27 @@ def test_an_event_that_is_not_json_starts_nothing(folder, content):
 
 def test_quiet_prints_nothing_but_the_answer(folder):
     """For scripts that read both streams."""
-    done = _run(folder, "invoke", "app.handler", "-q", "-e", "-", stdin=b"[1]")
+    done = run_command(folder, "invoke", "app.handler", "-q", "-e", "-", stdin=b"[1]")
     assert (done.returncode, done.stdout) == (0, b'{"got": [1], "left": true}\n')
     assert done.stderr == b""
 
 
 def test_a_sample_event_has_the_shape_of_its_service(folder):
     """By its name alone."""
-    done = _run(folder, "invoke", "app.handler", "-q", "-e", "sqs")
+    done = run_command(folder, "invoke", "app.handler", "-q", "-e", "sqs")
     assert len(json.loads(done.stdout)["got"]["Records"]) == 3
 
 
 def test_the_handler_is_guessed_and_said(folder):
     """Without a name the usual ones are tried."""
-    done = _run(folder, "invoke")
+    done = run_command(folder, "invoke")
     assert done.returncode == 0
-    assert "lambdascope: no handler given: taking app.handler" in _lines_of(done)
+    assert "lambdascope: no handler given: taking app.handler" in lines_of(done)
 
 
 def test_several_invocations_are_one_cold_and_the_rest_warm(folder):
     """Two trees, one line each for the others, and the median of the warm ones."""
-    done = _run(folder, "invoke", "app.handler", "-n", "4", "-e", "7")
+    done = run_command(folder, "invoke", "app.handler", "-n", "4", "-e", "7")
     shown = done.stderr.decode()
     assert done.returncode == 0, shown
     assert done.stdout == b'{"got": 7, "left": true}\n' * 4
@@ -190,14 +131,14 @@ def test_several_invocations_are_one_cold_and_the_rest_warm(folder):
 def test_what_was_lost_at_the_end_is_said_after_many_invocations(folder):
     """The extension's last line is about all of them, so it is not held back with their logs."""
     dead = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1"
-    done = _run(folder, "invoke", "app.handler", "-n", "3", "--env", dead)
-    assert [line for line in _lines_of(done) if "not everything got through" in line], done.stderr
+    done = run_command(folder, "invoke", "app.handler", "-n", "3", "--env", dead)
+    assert [line for line in lines_of(done) if "not everything got through" in line], done.stderr
     assert done.returncode == 0
 
 
 def test_the_worst_invocation_decides_the_exit_code(folder):
     """A timeout resets the environment, and the next invocation is cold again."""
-    done = _run(folder, "invoke", "app.slow", "-n", "2", "--timeout", "0.3", "--json")
+    done = run_command(folder, "invoke", "app.slow", "-n", "2", "--timeout", "0.3", "--json")
     assert done.returncode == 2
     found = json.loads(done.stdout)["invocations"]
     assert [one["status"] for one in found] == ["timeout", "timeout"]
@@ -206,7 +147,9 @@ def test_the_worst_invocation_decides_the_exit_code(folder):
 
 def test_json_is_one_document_with_everything(folder):
     """Standard output is the document and nothing else; standard error is empty."""
-    done = _run(folder, "invoke", "app.handler", "-e", "[1]", "-n", "2", "--json", "--env", "A=b")
+    done = run_command(
+        folder, "invoke", "app.handler", "-e", "[1]", "-n", "2", "--json", "--env", "A=b"
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     found = json.loads(done.stdout)
     assert (found["version"], found["exit_code"], found["hints"]) == (1, 0, [])
@@ -233,7 +176,7 @@ def test_json_is_one_document_with_everything(folder):
 
 def test_snap_start_is_shown(folder):
     """The snapshot and the restore are in the tree and in the log, with the time that is billed."""
-    done = _run(folder, "invoke", "app.handler", "--snap-start", "--snapshot-pause", "0.05")
+    done = run_command(folder, "invoke", "app.handler", "--snap-start", "--snapshot-pause", "0.05")
     shown = done.stderr.decode()
     assert done.returncode == 0, shown
     assert json.loads(done.stdout) == {"got": {}, "left": True}
@@ -251,14 +194,16 @@ def test_snap_start_is_shown(folder):
 def test_awss_own_runtime_client_runs_in_place_of_ours(folder, peer_python):
     """Phases come from the platform then, and there are no spans of the runtime."""
     arguments = ("invoke", "app.handler", "--python", str(peer_python), "-e", "1")
-    done = _run(folder, *arguments, "--runtime", "awslambdaric", "--json")
+    done = run_command(folder, *arguments, "--runtime", "awslambdaric", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["function"]["runtime"][-2:] == ["awslambdaric", "app.handler"]
     (one,) = found["invocations"]
     assert one["answer"] == {"got": 1, "left": True}
     assert one["spans"] == []
-    shown = _run(folder, *arguments, "--runtime", f"{peer_python} -m awslambdaric {{handler}}")
+    shown = run_command(
+        folder, *arguments, "--runtime", f"{peer_python} -m awslambdaric {{handler}}"
+    )
     assert shown.returncode == 0
     assert b"report response" not in shown.stderr
     assert b"   response " in shown.stderr
@@ -266,7 +211,7 @@ def test_awss_own_runtime_client_runs_in_place_of_ours(folder, peer_python):
 
 def test_without_an_extension_there_is_none(folder):
     """The platform's phases stay, and the runtime exports its spans by itself."""
-    done = _run(folder, "invoke", "app.handler", "--no-extension", "--json")
+    done = run_command(folder, "invoke", "app.handler", "--no-extension", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, b"")
     assert found["function"]["extensions"] == []
@@ -285,10 +230,10 @@ def test_a_file_that_is_not_executable_among_the_extensions_is_explained(folder)
     """The answer is AWS's, and the hint names the file."""
     (folder / "ext").mkdir()
     (folder / "ext" / "README").write_text("no program")
-    done = _run(folder, "invoke", "app.handler", "--extensions", "ext", "-q")
+    done = run_command(folder, "invoke", "app.handler", "--extensions", "ext", "-q")
     assert done.returncode == 2
     assert json.loads(done.stdout)["errorType"] == "Extension.LaunchError"
-    assert any("README is not executable" in line for line in _lines_of(done))
+    assert any("README is not executable" in line for line in lines_of(done))
 
 
 def test_another_python_needs_no_installation_of_lambdascope(folder, peer_python):
@@ -296,7 +241,7 @@ def test_another_python_needs_no_installation_of_lambdascope(folder, peer_python
     (folder / "app.py").write_text(
         "import boto3, sys\ndef handler(e, c): return [sys.prefix, boto3.__name__]\n"
     )
-    done = _run(folder, "invoke", "app.handler", "--python", str(peer_python), "-q")
+    done = run_command(folder, "invoke", "app.handler", "--python", str(peer_python), "-q")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [str(peer_python.parent.parent), "boto3"]
 
@@ -306,7 +251,7 @@ def test_a_collector_of_the_user_gets_the_spans_too(folder):
     collector = OtlpSink()
     collector.start()
     try:
-        done = _run(
+        done = run_command(
             folder,
             "invoke",
             "app.handler",
@@ -329,120 +274,11 @@ def test_a_collector_of_the_user_gets_the_spans_too(folder):
 
 def test_a_collector_that_is_not_there_changes_nothing_but_a_line(folder):
     """The function's answer and the tree do not depend on it."""
-    done = _run(
+    done = run_command(
         folder, "invoke", "app.handler", "-q", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9"
     )
-    lines = _lines_of(done)
+    lines = lines_of(done)
     assert done.returncode == 0
     assert json.loads(done.stdout)["left"]
     assert any("127.0.0.1:9" in line for line in lines), done.stderr
     assert done.stderr.decode().splitlines() == lines
-
-
-@pytest.fixture
-def start(folder):
-    """Starts the command without waiting for it; what still runs at the end is terminated."""
-    started = []
-
-    def start_command(*arguments):
-        process = subprocess.Popen(
-            _command(*arguments),
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environ(),
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start_command
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=20)
-
-
-def _pid_of_the_function(process):
-    for line in process.stderr:
-        found = re.search(r"pid (\d+)", line)
-        if found:
-            return int(found[1])
-    raise AssertionError("the function did not start")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_command_takes_the_environment_with_it(start, number, code):
-    """Ctrl-C and SIGTERM end the function's processes, too."""
-    process = start("invoke", "app.slow", "--timeout", "50")
-    pid = _pid_of_the_function(process)
-    process.send_signal(number)
-    _, shown = process.communicate(timeout=20)
-    assert process.returncode == code
-    assert shown.splitlines()[-1] in ("lambdascope: interrupted", "lambdascope: terminated")
-    assert not Path(f"/proc/{pid}").exists()
-
-
-def test_a_reader_that_leaves_is_no_traceback(folder):
-    """`lambdascope invoke | true` ends with one line."""
-    read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(
-            _command("invoke", "app.handler", "-q"),
-            cwd=folder,
-            stdout=write,
-            stderr=subprocess.PIPE,
-            timeout=50,
-            env=_environ(),
-        )
-    finally:
-        os.close(write)
-    assert done.returncode == 3
-    assert done.stderr == (
-        b"lambdascope: standard output was closed before the answer was written\n"
-    )
-
-
-@pytest.fixture
-def served(start):
-    """A function behind an endpoint; its URL and the process."""
-    process = start("serve", "app.handler", "--name", "shop")
-    return process.stdout.readline().strip(), process
-
-
-def test_the_example_that_is_printed_works(folder, served, aws_command):
-    """The aws command invokes the function with it, without credentials."""
-    _, process = served
-    said = next(line for line in process.stderr if line.startswith("invoke it with: aws "))
-    arguments = said.removeprefix("invoke it with: aws ").split()
-    done = subprocess.run(
-        [aws_command, *arguments], cwd=folder, capture_output=True, timeout=50, env=_environ()
-    )
-    assert done.returncode == 0, done.stderr
-    assert b'{"got": {}, "left": true}' in done.stdout
-    assert b'"StatusCode": 200' in done.stdout
-
-
-def test_serve_prints_two_urls_on_standard_output_and_ends_well(start):
-    """SIGTERM is its ordinary end; a script can read the URLs, and curl the second."""
-    process = start("serve", "app.handler")
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+\n", process.stdout.readline())
-    site = process.stdout.readline()
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", site)
-    with urllib.request.urlopen(site.strip(), timeout=20) as answer:
-        assert json.loads(answer.read())["got"]["rawPath"] == "/"
-    process.terminate()
-    rest, shown = process.communicate(timeout=20)
-    assert (process.returncode, rest) == (0, "")
-    assert "aws lambda invoke --endpoint-url http://127.0.0.1:" in shown
-    assert f"curl -N {site}" in shown
-
-
-def test_a_port_in_use_is_one_line_that_names_it(folder, served):
-    """And nothing is started."""
-    port = served[0].rpartition(":")[2]
-    done = _run(folder, "serve", "app.handler", "--port", port)
-    assert (done.returncode, done.stdout) == (3, b"")
-    assert done.stderr.startswith(f"lambdascope: port {port} is in use".encode())
-    assert len(done.stderr.splitlines()) == 1
