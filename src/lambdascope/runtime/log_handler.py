@@ -12,12 +12,12 @@ import json
 import logging
 import time
 import traceback
-from typing import TYPE_CHECKING
 
 from lambdascope.runtime.context import current_invocation
 from lambdascope.runtime.faults import text_of
 from lambdascope.runtime.logs import iso_time_ms
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope.runtime.logs import Logs
 

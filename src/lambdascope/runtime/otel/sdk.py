@@ -13,6 +13,7 @@ from os import urandom
 
 from lambdascope import __version__
 from lambdascope.otlp import names
+from lambdascope.runtime.otel.lean import Lean
 from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.otel.recorder import SpanRecorder
 from lambdascope.runtime.otel.settings import span_limits
@@ -59,9 +60,10 @@ class Sdk:
 
     def _load(self) -> None:
         limits = span_limits(os.environ, self._say)
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import SpanLimits
-        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+        with Lean():
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import SpanLimits
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
         known = resource_attributes(self._config)
         resource = Resource(known, names.SCHEMA_URL)  # type: ignore[arg-type]  # what OTLP has
