@@ -223,6 +223,7 @@ MEMORY_BOUNDS = (*[float(1 << power) for power in range(26, 34)], 10.0 * (1 << 3
 # Semantic conventions 1.44, general/recording-errors and exceptions/exceptions-spans.
 ERROR_TYPE = "error.type"
 EVENT_EXCEPTION = "exception"
+EVENT_FAAS_EXCEPTION = "faas.invocation.exception"
 CODE_FILE_PATH = "code.file.path"
 CODE_FUNCTION_NAME = "code.function.name"
 CODE_LINE_NUMBER = "code.line.number"

@@ -80,10 +80,12 @@ class RuntimeConfig:
         self.problems: list[str] = []
         self._read_telemetry(environ)
         others = [n for n in environ if n.startswith("OTEL_") and n not in _OTEL_READ_HERE]
+        self.exception_signal = ""
         if others:
-            from lambdascope.runtime.otel_variables import problems_of
+            from lambdascope.runtime.otel_variables import exception_signal, problems_of
 
             self.problems += problems_of(others)
+            self.exception_signal = exception_signal(environ, self.problems)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], argv: list[str]) -> RuntimeConfig:

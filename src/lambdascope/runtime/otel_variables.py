@@ -6,6 +6,12 @@ environment_variables of API and SDK.
 
 from __future__ import annotations
 
+from lambdascope.wire import names
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _TIMERS = (
     "no timer may run across a freeze, so spans and records are handed over after each response"
 )
@@ -43,16 +49,32 @@ _READ_ELSEWHERE = (
 )
 
 
-def problems_of(names: list[str]) -> list[str]:
+_EXCEPTION_SIGNALS = ("logs", "logs/dup")
+
+
+def problems_of(variables: list[str]) -> list[str]:
     """One line for each variable that has no effect, or that nobody knows."""
     lines = []
-    for name in sorted(names):
+    for name in sorted(variables):
         reason = _reason(name)
         if reason is not None:
             lines.append(f"{name} has no effect: {reason}")
         elif not name.startswith(_READ_ELSEWHERE):
             lines.append(f"{name} is not a variable that is known here; is it misspelled?")
     return lines
+
+
+def exception_signal(environ: Mapping[str, str], problems: list[str]) -> str:
+    """OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN: "logs", "logs/dup" or "", which is span events."""
+    chosen = environ.get(names.ENV_EXCEPTION_SIGNAL, "").strip().lower()
+    if chosen and chosen not in _EXCEPTION_SIGNALS:
+        why = f"not one of {', '.join(_EXCEPTION_SIGNALS)}"
+    elif chosen and environ.get(names.ENV_LOGS_EXPORTER, "").strip().lower() == "none":
+        why = f"of no use, because {names.ENV_LOGS_EXPORTER} is none"
+    else:
+        return chosen
+    problems.append(f"{names.ENV_EXCEPTION_SIGNAL}={chosen[:40]!r} is {why}: span events are made")
+    return ""
 
 
 def _reason(name: str) -> str | None:

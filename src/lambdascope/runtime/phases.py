@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from lambdascope.runtime.faults import ErrorReport
     from lambdascope.runtime.flight import FlightRecorder
     from lambdascope.runtime.init_phase import InitPhase
+    from lambdascope.runtime.otel.exceptions import Exceptions
     from lambdascope.runtime.telemetry import InvokeTimes
 
 _MAX_SHARED = 64
+_SCOPE = (names.SCOPE_RUNTIME, __version__, names.SCHEMA_URL)
 
 
 class Phases:
@@ -50,6 +52,11 @@ class Phases:
             schema_url=names.SCHEMA_URL,
         )
         self._healthy = HealthySpans(self._encoder, self._name, clock.offset_ns)
+        self._exceptions: Exceptions | None = None
+        if config.exception_signal:
+            from lambdascope.runtime.otel.exceptions import Exceptions
+
+            self._exceptions = Exceptions(config)
 
     def finished(self, times: InvokeTimes, error: ErrorReport | None) -> tuple[bytes, int]:
         """The OTLP body of an invocation that has been reported, and its number of spans."""
@@ -60,6 +67,9 @@ class Phases:
         if error is None and self._init is None and fits(times, parent):
             return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
+        if self._exceptions is not None:
+            failure = None if error is None else invoke.events[-1]
+            self._exceptions.move(invoke, _SCOPE, failure)
         report = self._report_span(times, parent, failed=error is not None)
         spans = [invoke, report, *self._batch_spans(times, invoke)]
         if self._init is not None:
@@ -117,6 +127,8 @@ class Phases:
             failed = restored[0]
             spans += restored
         _mark(failed, error)
+        if self._exceptions is not None:
+            self._exceptions.move(failed, _SCOPE)
         return self._encoder.encode(spans), len(spans)
 
     def _invoke_span(

@@ -219,6 +219,7 @@ class Telemetry:
         if self._make_phases is not None and self._handoff.present:
             try:
                 body, count = self._phases().init_failed(error)
+                self._send_signals(at_once=True)
                 self._handoff.send(body, "", count)
             except Exception as fault:  # noqa: BLE001 - the init error itself has been posted
                 self._fault(fault)

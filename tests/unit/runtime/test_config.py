@@ -56,6 +56,7 @@ def test_everything_lambda_sets() -> None:
         "init_type": "provisioned-concurrency",
         "ensure_ascii": True,
         "json_logs": True,
+        "exception_signal": "",
         "log_level": "DEBUG",
         "log_fd": 3,
         "problems": [],

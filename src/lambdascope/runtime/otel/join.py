@@ -51,14 +51,15 @@ def join(
         if settings.logs_are_exported(os.environ):
             from lambdascope.runtime.otel.log_provider import LogProviders
 
-            LogProviders(config, _held_logs(config, say), say)
+            LogProviders(config, held_logs(config, say), say)
     elif settings.logging_is_exported(os.environ):
         from lambdascope.runtime.otel.logging_export import install
 
-        install(_held_logs(config, say))
+        install(held_logs(config, say))
 
 
-def _held_logs(config: RuntimeConfig, say: Callable[[str], None]) -> HeldLogs:
+def held_logs(config: RuntimeConfig, say: Callable[[str], None]) -> HeldLogs:
+    """Where records are kept for the next handoff: one for the process."""
     from lambdascope.runtime.otel.logs import HeldLogs
 
     if not _held:

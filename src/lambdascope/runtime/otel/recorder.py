@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+    from lambdascope.runtime.otel.exceptions import Exceptions
+
 _MAX_HELD = 10_000
 
 
 class SpanRecorder:
     """A span processor without threads, timers or exporter."""
 
-    def __init__(self, resource: Mapping[str, object]) -> None:
+    def __init__(
+        self, resource: Mapping[str, object], exceptions: Exceptions | None = None
+    ) -> None:
         self._resource = resource
+        self._exceptions = exceptions
         self._encoders: dict[InstrumentationScope | None, TraceEncoder] = {}
         self._ended: list[tuple[TraceEncoder, bytes]] = []
         self.dropped = 0
@@ -61,9 +66,12 @@ class SpanRecorder:
         encoder = self._encoder(span.instrumentation_scope)
         record = span_of(span)
         encoded = encoder.span(record)
-        self._ended.append((encoder, encoded))
         if flight is not None:
             flight.span_ended(encoded, record.span_id, encoder.scope)
+        if self._exceptions is not None and record.events:
+            if self._exceptions.move(record, _named(span.instrumentation_scope)):
+                encoded = encoder.span(record)
+        self._ended.append((encoder, encoded))
 
     def take(self) -> tuple[bytes, int]:
         """What has ended since the last call as an OTLP body, and the number of spans."""
@@ -89,13 +97,21 @@ class SpanRecorder:
     def _encoder(self, scope: InstrumentationScope | None) -> TraceEncoder:
         encoder = self._encoders.get(scope)
         if encoder is None:
+            name, version, schema_url = _named(scope)
             encoder = self._encoders[scope] = TraceEncoder(
                 resource=self._resource,
-                scope_name=scope.name if scope is not None else "",
-                scope_version=(scope.version if scope is not None else None) or "",
-                schema_url=(scope.schema_url if scope is not None else None) or "",
+                scope_name=name,
+                scope_version=version,
+                schema_url=schema_url,
             )
         return encoder
+
+
+def _named(scope: InstrumentationScope | None) -> tuple[str, str, str]:
+    """Name, version and schema URL; empty where there are none."""
+    if scope is None:
+        return "", "", ""
+    return scope.name, scope.version or "", scope.schema_url or ""
 
 
 def _is_sampled(span: ReadableSpan) -> bool:

@@ -41,7 +41,12 @@ class Sdk:
         self._invoke_tracer: Tracer | None = None
         self.is_wanted = False
         self.provider: TracerProvider | None = None
-        self.recorder = SpanRecorder(resource_attributes(config))
+        exceptions = None
+        if config.exception_signal:
+            from lambdascope.runtime.otel.exceptions import Exceptions
+
+            exceptions = Exceptions(config)
+        self.recorder = SpanRecorder(resource_attributes(config), exceptions)
 
     def load(self) -> TracerProvider | None:
         """The provider of the function's tracers; None, said once, where there is no SDK."""
