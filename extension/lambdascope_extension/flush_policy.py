@@ -1,10 +1,11 @@
 """When to export, and how long that may hold the execution environment: a pure decision.
 
 The lifecycle asks at four moments and obeys. A hold after an invocation is billed and keeps the
-environment from the next one; what waits may be frozen for long. So in the adaptive mode the first
-invocations and rare ones flush at their end, busy environments now and then beside a handler, and a
-collector that failed is asked again only after a pause, for a short time. The other modes do what
-the user says. Nothing here reads a clock.
+environment from the next one; what waits may be frozen for long. So in the adaptive mode at most
+one invocation in a hundred finds the environment held. Where invocations are close, that many are
+held at most: exports begin beside a handler, and where handlers are too short for that, as a hold
+is earned. Where they are not, they are held at their end for a hundredth of the time, and so is the
+first, which is cold anyway. The other modes do what the user says. Nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ END = "end"  # export now and hold next for it
 PARALLEL = "parallel"  # export beside the handler; hold next only if it outlasts the handler
 SHUTDOWN = "shutdown"  # export everything now
 
-WARM_UP_INVOCATIONS = 5
-RARE_GAP_S = 30.0
 INTERVAL_S = flush_settings.DEFAULT_INTERVAL_S
 MAX_AGE_S = 10.0
 MAX_PENDING_BYTES = 262_144
-# The promise about holds is kept as long as invocations come this close to each other, and until
-# data is so old or so much that a hold is the lesser evil.
-BUSY_GAP_S = 1.0
+# The promise about holds is kept as long as invocations come this close to each other, until data
+# is so old, which takes a hundred of them, or so much that a hold is the lesser evil.
+BUSY_GAP_S = 1.2
 STALE_S = 120.0
+# Where they come less often, the share of the time for which the environment is held.
+HELD_SHARE = 0.01
 MUCH_PENDING_BYTES = 8 * MAX_PENDING_BYTES
 # Of an invocation that has run for a while and may not come to its own end.
 LONG_RUN_S = 1.0
@@ -58,9 +59,9 @@ class State:
 
     `deadline` is None where there is none (background mode). `pending_bytes` and `oldest` (0 when
     nothing is pending) are of the signals whose collector may be asked now; `failures` and
-    `latency` (None: never succeeded) are theirs. `ends_are_known` is False when nobody tells when
-    this invocation is over, `has_failures` True when something of a failed invocation waits.
-    `allowance` and `least_duration` are the HoldMeter's.
+    `latency`, of one round of exports (None: never succeeded), are theirs. `ends_are_known` is
+    False when nobody tells when this invocation is over, `has_failures` True when something of a
+    failed invocation waits. `allowance` and `least_duration` are the HoldMeter's.
     """
 
     __slots__ = (
@@ -158,18 +159,18 @@ def is_quiet(
 
 
 def flushes_at_end(mode: str, invocations: int, arrivals: Sequence[float]) -> bool:
-    """Whether each invocation is flushed at its end; if adaptive, while they are few or rare.
+    """Whether an invocation may be held at its end for what it has itself, in any case.
 
     `invocations` counts the current one; `arrivals` are the times of the last few, in order.
     """
     if mode != flush_settings.ADAPTIVE:
         return mode == flush_settings.END
-    return invocations <= WARM_UP_INVOCATIONS or mean_gap(arrivals) >= RARE_GAP_S
+    return not is_busy(invocations, arrivals)
 
 
 def is_busy(invocations: int, arrivals: Sequence[float]) -> bool:
     """Whether the promise about holds is about this invocation."""
-    return invocations > WARM_UP_INVOCATIONS and mean_gap(arrivals) < BUSY_GAP_S
+    return invocations > 1 and mean_gap(arrivals) < BUSY_GAP_S
 
 
 def mean_gap(arrivals: Sequence[float]) -> float:
@@ -191,13 +192,11 @@ def wake_at(oldest: float, deadline: float, latency: float | None) -> float:
 def _holds_at_end(state: State, settings: FlushSettings) -> bool:
     if settings.mode == flush_settings.PERIODIC:
         return _interval_is_over(state, settings.interval_s)
-    if settings.mode == flush_settings.CONTINUOUS:
-        return False
-    if flushes_at_end(settings.mode, state.invocations, state.arrivals) or state.failures:
-        return True
-    return state.has_failures and (
-        state.allowance >= 1 or not is_busy(state.invocations, state.arrivals)
-    )
+    if settings.mode != flush_settings.ADAPTIVE:
+        return settings.mode == flush_settings.END
+    if is_busy(state.invocations, state.arrivals):
+        return bool(state.failures or state.has_failures) and _may_hold(state, settings)
+    return bool(state.failures) or state.has_failures or _is_share_left(state)
 
 
 def _is_due(state: State, settings: FlushSettings) -> bool:
@@ -208,10 +207,13 @@ def _is_due(state: State, settings: FlushSettings) -> bool:
         return not state.ends_are_known and _interval_is_over(state, settings.interval_s)
     if flushes_at_end(settings.mode, state.invocations, state.arrivals):
         # It will leave with this invocation's own, unless nobody says when that one is over.
+        if settings.mode == flush_settings.ADAPTIVE and not _is_share_left(state):
+            return False
         return not state.ends_are_known or bool(state.failures)
-    if state.failures:
-        return True
-    return _is_due_by_time(state, settings) and _may_hold(state)
+    if state.last_flush is None:
+        return True  # nothing has left yet, because nobody told when the first one was over
+    is_due = bool(state.failures) or _is_due_by_time(state, settings)
+    return is_due and _may_hold(state, settings)
 
 
 def _is_due_running(state: State, settings: FlushSettings) -> bool:
@@ -224,19 +226,25 @@ def _is_due_running(state: State, settings: FlushSettings) -> bool:
     if running_s >= LONG_RUN_S:
         due_at = wake_at(state.oldest, state.deadline, state.latency)
         return state.pending_bytes >= MAX_PENDING_BYTES or state.now >= due_at
-    return state.pending_bytes >= MAX_PENDING_BYTES and _may_hold(state)
+    return state.pending_bytes >= MAX_PENDING_BYTES and _may_hold(state, settings)
 
 
-def _may_hold(state: State) -> bool:
+def _may_hold(state: State, settings: FlushSettings) -> bool:
     """Whether the promise allows an export that the handler may not outlast."""
-    if not is_busy(state.invocations, state.arrivals) or not state.ends_are_known:
-        return True
-    if state.allowance >= 1:
+    if not is_busy(state.invocations, state.arrivals) or state.allowance >= 1:
         return True
     if state.pending_bytes >= MUCH_PENDING_BYTES or state.now - state.oldest >= STALE_S:
         return True
-    latency = state.latency
-    return latency is not None and state.allowance > -1 and state.least_duration >= 1.5 * latency
+    if state.latency is None or state.allowance <= -1:
+        return False
+    return max(state.least_duration, settings.hold_p99_s) >= 1.5 * state.latency
+
+
+def _is_share_left(state: State) -> bool:
+    """Whether the environment has not been held for its share of the time by the last export."""
+    if state.last_flush is None or state.latency is None:
+        return True
+    return state.now - state.last_flush >= state.latency / HELD_SHARE
 
 
 def _hold_for_rest(state: State, settings: FlushSettings) -> float:

@@ -64,6 +64,8 @@ class Flusher:
         self._until = 0.0
         self._newest = 0.0
         self._tried: set[str] = set()
+        self._sent: set[str] = set()  # the signals of this round
+        self._exports = 1  # how many there were in the last one
         self.last_attempts = 1
         self._failed_attempts: dict[str, int] = {}
 
@@ -87,6 +89,11 @@ class Flusher:
         """Whether a request may be under way to the collector."""
         return self._exporter.state == BUSY
 
+    @property
+    def is_working(self) -> bool:
+        """Whether that is so, or the way to the collector is being loaded."""
+        return self._exporter.is_working
+
     def state(
         self, now: float, deadline: float | None, invocations: int, arrivals: Sequence[float]
     ) -> State:
@@ -102,7 +109,8 @@ class Flusher:
             arrivals=arrivals,
         )
         state.last_flush = self.last_flush
-        state.latency = self._latency
+        if self._latency is not None:
+            state.latency = self._latency * self._exports
         state.has_failures = self._buffer.has_urgent(waiting)
         state.allowance = self.meter.allowance
         state.least_duration = self.meter.least_duration
@@ -132,6 +140,8 @@ class Flusher:
         self._until = until
         self._newest = _FOR_EVER if everything else now
         self._tried.clear()
+        self._exports = len(self._sent) or self._exports
+        self._sent.clear()
         self._buffer.expire(now - self.settings.queue_age_s)
         if everything:
             # However long the pause would have been: there is no later.
@@ -202,6 +212,7 @@ class Flusher:
             # One that is only slow gets its time beside a handler; next is not held for it.
             timeout_s = min(timeout_s, max(probe_s, 2 * (health.latency or 0.0)))
         batch.was_sent = True
+        self._sent.add(batch.signal)
         self._exporter.start(
             Job(
                 batch,

@@ -158,6 +158,11 @@ class _Fan(Flusher):
         """Whether any request may be under way."""
         return any(one.is_sending for one in self._flushers)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether any lane is sending or loading what it sends with."""
+        return any(one.is_working for one in self._flushers)
+
     def is_quiet(self, now: float) -> bool:
         """Whether nothing is due in any lane."""
         return all(one.is_quiet(now) for one in self._flushers)

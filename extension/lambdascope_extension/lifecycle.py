@@ -226,6 +226,7 @@ class Lifecycle:
         self._deadline = now + event.deadline_ms / 1000 - time()
         self._invocations += 1
         self._arrivals = [*self._arrivals[1 - _ARRIVALS :], now]
+        self._rest_s = 0.0
         for server in self._servers:
             server.thaw(now)
         if time() - self._asked_at > _LONG_WAIT_S:
@@ -251,7 +252,7 @@ class Lifecycle:
         if self.sampler is not None:
             self.sampler.end("")
         self._flusher.meter.on_end(now)
-        if self._flusher.is_sending:
+        if self._flusher.is_sending or (self._rest_s and self._flusher.is_working):
             self._hold(now + min(self._rest_s, self._left(now)), is_last=False)
         elif has_fallen:
             # There is no caller any more whose next invocation would wait. What was told is newer.

@@ -89,7 +89,7 @@ def test_collector_that_refuses(
 ) -> None:
     """A refusal is final: dropped, counted under its status, said once, with the remedy."""
     collector.plan(*[Answer(status)] * 3)
-    function = start(**{f"{PREFIX}HEADERS": "api-key=very-secret"})
+    function = start(**{f"{PREFIX}HEADERS": "api-key=very-secret", names.ENV_FLUSH: "end"})
     for _ in range(5):
         function.invoke()
     summary = function.shut_down()
@@ -134,7 +134,7 @@ def test_collector_that_hangs_up(start: Start, collector: FakeCollector, cut: in
 
 def test_kept_connection_that_died(start: Start, collector: FakeCollector) -> None:
     """A connection that died while it was kept costs one silent retry at once, not a batch."""
-    function = start()
+    function = start(**{names.ENV_FLUSH: "end"})
     function.invoke("a")
     collector.plan(Answer(cut=0))
     function.invoke("b")
@@ -146,7 +146,7 @@ def test_kept_connection_that_died(start: Start, collector: FakeCollector) -> No
 def test_collector_that_closes_each_connection(start: Start, collector: FakeCollector) -> None:
     """A collector without keep-alive is no failure."""
     collector.plan(*[Answer(close=True)] * 5)
-    function = start()
+    function = start(**{names.ENV_FLUSH: "end"})
     for name in "abcde":
         function.invoke(name)
     assert list("abcde") == collector.spans
@@ -199,7 +199,7 @@ def test_slow_collector_is_cut(start: Start, collector: FakeCollector) -> None:
 
 def test_slow_collector_and_the_deadline(start: Start, collector: FakeCollector) -> None:
     """The hold ends before the deadline of the invocation, whatever the budget is."""
-    function = start(**{names.ENV_HOLD_BUDGET: "60000"})
+    function = start(**{names.ENV_HOLD_BUDGET: "60000", names.ENV_FLUSH: "end"})
     function.invoke("warm")
     collector.plan(Answer(hold=threading.Event()))
     sent = time.monotonic()

@@ -60,6 +60,7 @@ def test_proxy(start: Start, collector: FakeCollector) -> None:
             "HTTP_PROXY": collector.endpoint,
             "no_proxy": "",
             ENDPOINT: "http://collector.invalid",
+            names.ENV_FLUSH: "end",
         }
     )
     function.invoke("a")
@@ -143,7 +144,7 @@ def test_tls(start: Start, tmp_path: Path, collector: FakeCollector, trusted: bo
     context.load_cert_chain(certificate, key)
     with _TlsFront(context, collector) as front:
         variables = {f"{PREFIX}CERTIFICATE": str(certificate)} if trusted else {}
-        function = start(**{ENDPOINT: front.endpoint, **variables})
+        function = start(**{ENDPOINT: front.endpoint, names.ENV_FLUSH: "end", **variables})
         if not trusted:
             function.invoke("a")
             line = function.extension.wait_line("failed")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fake_collector import Answer, FakeCollector
+from lambdascope.wire import names
 from lambdascope_extension.aws_calls import AwsCalls, AwsError
 from stores import REGION, Stores
 
@@ -89,7 +90,7 @@ def test_secret_with_all_headers(
 def test_rotation(start: Start, collector: FakeCollector, stores: Stores) -> None:
     """A refused key is asked for again, and the batch goes out with the new one."""
     arn = stores.secret("rotated", "old")
-    function = start(**stores.variables, **{HEADERS: f"x-key={arn}"})
+    function = start(**stores.variables, **{HEADERS: f"x-key={arn}", names.ENV_FLUSH: "end"})
     function.invoke("a")
     stores.call("secretsmanager", "put_secret_value", SecretId=arn, SecretString="new")
     collector.plan(Answer(401))

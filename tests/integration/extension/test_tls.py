@@ -8,6 +8,7 @@ import pytest
 
 from collector import Collector
 from fake_collector import ENDPOINT, FakeCollector
+from lambdascope.wire import names
 from observed import PATIENT_MS, running
 from tls_kit import HAS_OPENSSL, Authority, ConnectProxy, TlsFront
 
@@ -36,7 +37,13 @@ def test_own_authority(
 ) -> None:
     """A collector with a certificate of the company's own is trusted by either variable."""
     with TlsFront(collector.endpoint, authority.certificate("server")) as front:
-        function = start(**{ENDPOINT: front.endpoint, variable: str(authority.file)})
+        function = start(
+            **{
+                ENDPOINT: front.endpoint,
+                variable: str(authority.file),
+                names.ENV_FLUSH: "end",
+            }
+        )
         function.invoke("a")
         function.invoke("b")
 

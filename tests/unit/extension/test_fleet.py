@@ -107,7 +107,7 @@ def test_fleet_comes_through_an_outage(retry_after: float, monkeypatch: pytest.M
     collector, fleet = live(retry_after)
     assert sum(one.count for one in fleet) == collector.spans
     assert {(0, 0)} == {(sum(one.bench.account[1].values()), one.bench.account[2]) for one in fleet}
-    held = sorted(hold for one in fleet for hold in one.held_s[policy.WARM_UP_INVOCATIONS :])
+    held = sorted(hold for one in fleet for hold in one.held_s[1:])
     assert held[len(held) // 2] <= ANSWER_S
     # The same fleet without jitter, to see that it is the jitter.
     monkeypatch.setattr(health, "_random", lambda: 0.5)
