@@ -397,3 +397,27 @@ def test_limits_that_are_none(collector: Collector, tmp_path: Path) -> None:
 
     assert 1 == len(said)
     assert ([], 1) == (inner.get("events", []), inner["droppedEventsCount"])
+
+
+def test_limits_of_the_invocation(collector: Collector, tmp_path: Path) -> None:
+    """They are kept to by the invocation's own span too, cold and warm; the function's attributes
+    stay."""
+    limits = {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "4", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8"}
+    with running(
+        tmp_path, ANNOTATES, endpoint=collector.http_endpoint, variables=limits
+    ) as function:
+        for event in (b'"x"', b"null"):
+            function.invoke(event)
+        function.shutdown()
+    cold, warm = named(collector.wait_for_spans(6), "shop")
+
+    assert {"order", "error.type", "faas.invocation_id", "faas.coldstart"} == set(
+        cold["attributes"]
+    )
+    assert (4, 17) == (len(warm["attributes"]), warm["attributes"]["order"])
+    assert cold["droppedAttributesCount"] > 8
+    exception = cold["events"][-1]["attributes"]
+    assert ("no such ", 8) == (
+        exception["exception.message"],
+        len(exception["exception.stacktrace"]),
+    )

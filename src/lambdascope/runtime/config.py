@@ -81,11 +81,13 @@ class RuntimeConfig:
         self._read_telemetry(environ)
         others = [n for n in environ if n.startswith("OTEL_") and n not in _OTEL_READ_HERE]
         self.exception_signal = ""
+        self.has_limits = False
         if others:
             from lambdascope.runtime.otel_variables import exception_signal, problems_of
 
             self.problems += problems_of(others)
             self.exception_signal = exception_signal(environ, self.problems)
+            self.has_limits = any(name.endswith("_LIMIT") for name in others)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], argv: list[str]) -> RuntimeConfig:

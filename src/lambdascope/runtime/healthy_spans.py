@@ -48,6 +48,11 @@ def fits(times: InvokeTimes, parent: TraceParent) -> bool:
     )
 
 
+def never_fits(times: InvokeTimes, parent: TraceParent) -> bool:
+    """In place of `fits` where attributes are limited."""
+    return False
+
+
 class HealthySpans:
     """Writes invoke and report spans. `function_name` is at most 64 characters on Lambda."""
 

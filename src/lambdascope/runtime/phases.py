@@ -16,7 +16,7 @@ from lambdascope.otlp import names
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.otlp.model import Event, Link, Span
 from lambdascope.otlp.resource import arn_attributes
-from lambdascope.runtime.healthy_spans import HealthySpans, fits
+from lambdascope.runtime.healthy_spans import HealthySpans, fits, never_fits
 from lambdascope.runtime.init_spans import init_spans, late_imports, restore_spans
 from lambdascope.runtime.resource import resource_attributes
 from lambdascope.runtime.trace_parent import TraceParent
@@ -45,7 +45,14 @@ class Phases:
         self._name = config.function_name or "function"
         # Attributes that many invocations share, encoded once: by what they depend on.
         self._shared: dict[tuple[object, ...], bytes] = {}
-        self._encoder = TraceEncoder(
+        make = TraceEncoder
+        self._fits = fits
+        if config.has_limits:
+            from lambdascope.runtime.otel.limits import LimitedEncoder
+
+            make = LimitedEncoder
+            self._fits = never_fits
+        self._encoder = make(
             resource=resource_attributes(config),
             scope_name=names.SCOPE_RUNTIME,
             scope_version=__version__,
@@ -64,7 +71,7 @@ class Phases:
         if not parent.flags & names.FLAG_SAMPLED:
             self._init = None  # it belongs to a trace that is not recorded
             return b"", 0
-        if error is None and self._init is None and fits(times, parent):
+        if error is None and self._init is None and self._fits(times, parent):
             return self._healthy_body(times, parent), 2
         invoke = self._invoke_span(times, parent, error)
         if self._exceptions is not None:

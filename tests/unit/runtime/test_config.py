@@ -57,6 +57,7 @@ def test_everything_lambda_sets() -> None:
         "ensure_ascii": True,
         "json_logs": True,
         "exception_signal": "",
+        "has_limits": False,
         "log_level": "DEBUG",
         "log_fd": 3,
         "problems": [],

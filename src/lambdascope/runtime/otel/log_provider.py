@@ -5,12 +5,14 @@ Loaded when `opentelemetry._logs` is first imported; the SDK's logs with the fir
 
 from __future__ import annotations
 
+import os
 from _thread import RLock
 
 from opentelemetry._logs import _internal as api
 
 from lambdascope.otlp.log_model import LogRecord
 from lambdascope.runtime.otel.packages import advice
+from lambdascope.runtime.otel.settings import log_limits
 from lambdascope.runtime.resource import resource_attributes
 
 TYPE_CHECKING = False
@@ -53,6 +55,7 @@ class LogProviders:
             return self._provider
 
     def _make(self) -> LoggerProvider:
+        log_limits(os.environ, self._say)  # the SDK's logs cannot be made with what is no number
         from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk.resources import Resource
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lambdascope.otlp.log_model import LogRecord
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.otel.limits import LogLimits
 
 # What one invocation may hold; the rest is counted.
 _MAX_BYTES = 4 * 1024 * 1024
@@ -34,9 +35,16 @@ class HeldLogs:
         self._held: dict[LogEncoder, list[bytes]] = {}
         self._bytes = 0
         self._dropped = 0
+        self._limits: LogLimits | None = None
+        if config.has_limits:
+            from lambdascope.runtime.otel.limits import LogLimits
+
+            self._limits = LogLimits()
 
     def add(self, scope: tuple[str, str, str], record: LogRecord) -> None:
         """Keep a record of the scope: its name, version and schema URL."""
+        if self._limits is not None:
+            self._limits.apply(record)
         with self._lock:
             encoder = self._encoders.get(scope)
             if encoder is None:

@@ -68,9 +68,9 @@ class SpanRecorder:
         encoded = encoder.span(record)
         if flight is not None:
             flight.span_ended(encoded, record.span_id, encoder.scope)
-        if self._exceptions is not None and record.events:
-            if self._exceptions.move(record, _named(span.instrumentation_scope)):
-                encoded = encoder.span(record)
+        exceptions = self._exceptions if record.events else None
+        if exceptions is not None and exceptions.move(record, _named(span.instrumentation_scope)):
+            encoded = encoder.span(record)
         self._ended.append((encoder, encoded))
 
     def take(self) -> tuple[bytes, int]:

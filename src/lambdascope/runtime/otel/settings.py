@@ -50,6 +50,10 @@ _LIMITS = {
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     ),
 }
+_LOG_LIMITS = {
+    "count": ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+    "length": ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+}
 _COUNT = 128
 _NO_LIMIT = -1
 
@@ -60,8 +64,22 @@ def span_limits(environ: MutableMapping[str, str], say: Callable[[str], None]) -
     Read here, because the SDK cannot even be imported with a number that is none: such a variable
     is taken out of the environment.
     """
+    return _read_limits(_LIMITS, environ, say)
+
+
+def log_limits(environ: MutableMapping[str, str], say: Callable[[str], None]) -> tuple[int, int]:
+    """How many attributes a log record may have, and how long; as above."""
+    limits = _read_limits(_LOG_LIMITS, environ, say)
+    return limits["count"], limits["length"]
+
+
+def _read_limits(
+    known: Mapping[str, tuple[str, ...]],
+    environ: MutableMapping[str, str],
+    say: Callable[[str], None],
+) -> dict[str, int]:
     limits: dict[str, int] = {}
-    for argument, variables in _LIMITS.items():
+    for argument, variables in known.items():
         default = _NO_LIMIT if argument.endswith("length") else _COUNT
         limits[argument] = default
         for variable in variables:
