@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HAS_OPENSSL = shutil.which("openssl") is not None
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+_NAMES = "subjectAltName=IP:127.0.0.1,DNS:localhost"
 
 
 class Authority:
@@ -29,24 +30,28 @@ class Authority:
         self._folder = folder
         self._key = folder / "ca.key"
         self.file = folder / "ca.pem"
-        _openssl("req", "-x509", *_KEY, "-days", "2", "-subj", "/CN=test authority",
-                 "-keyout", self._key, "-out", self.file)  # fmt: skip
+        openssl("req", "-x509", *_KEY, "-days", "2", "-subj", "/CN=test authority",
+                "-addext", "keyUsage=critical,keyCertSign",
+                "-keyout", self._key, "-out", self.file)  # fmt: skip
 
-    def certificate(self, name: str) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1 and localhost, and its key."""
+    def certificate(self, name: str, names: str = _NAMES, days: int = 2) -> tuple[Path, Path]:
+        """A certificate, for 127.0.0.1 and localhost or other names, and its key."""
         file, key, request = (self._folder / f"{name}.{end}" for end in ("pem", "key", "csr"))
         extensions = self._folder / f"{name}.ext"
-        extensions.write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
-        _openssl("req", *_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
-        _openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self._key,
-                 "-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", file)  # fmt: skip
+        extensions.write_text(f"{names}\nauthorityKeyIdentifier=keyid\n")
+        openssl("req", *_KEY, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
+        openssl("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self._key,
+                "-CAcreateserial", "-days", days, "-extfile", extensions,
+                "-out", file)  # fmt: skip
         return file, key
 
 
-def _openssl(*arguments: object) -> None:
+def openssl(*arguments: object) -> str:
+    """What the command prints; AssertionError where it fails."""
     command = ["openssl", *(str(one) for one in arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert 0 == done.returncode, done.stderr
+    return done.stdout
 
 
 class _Pipes:
@@ -102,7 +107,10 @@ class _Pipes:
 
 
 class TlsFront(_Pipes):
-    """Takes TLS for a server on loopback; with `clients` only from those that it signed."""
+    """Takes TLS for a server on loopback; with `clients` only from those that it signed.
+
+    `context` is the server's.
+    """
 
     scheme = "https"
 
@@ -111,16 +119,16 @@ class TlsFront(_Pipes):
     ) -> None:
         super().__init__()
         self._target = _address(target)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(*certificate)
-        self._context.set_alpn_protocols(["h2", "http/1.1"])
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*certificate)
+        self.context.set_alpn_protocols(["h2", "http/1.1"])
         if clients is not None:
-            self._context.load_verify_locations(clients.file)
-            self._context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(clients.file)
+            self.context.verify_mode = ssl.CERT_REQUIRED
         self.peers: list[str] = []
 
     def _connected(self, raw: socket.socket) -> tuple[socket.socket, socket.socket]:
-        client = self._context.wrap_socket(raw, server_side=True)
+        client = self.context.wrap_socket(raw, server_side=True)
         subject = dict(pair[0] for pair in (client.getpeercert() or {}).get("subject", ()))
         self.peers.append(subject.get("commonName", ""))
         return client, socket.create_connection(self._target)

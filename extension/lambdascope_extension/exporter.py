@@ -89,6 +89,7 @@ def loader(
 def _load(destinations: Iterable[Destination], environ: Mapping[str, str]) -> SendsBatches:
     from lambdascope_extension.plain_sender import PlainSender, is_plain
 
+    add_site_packages()  # public authorities are those of a package
     return PlainSender() if is_plain(destinations, environ) else load_sender()
 
 

@@ -1,9 +1,8 @@
-"""Sends batches to plain http:// addresses over our own connection, without loading `requests`.
+"""Sends batches over our own connection, without loading `requests`: http, https, no proxies.
 
-Loading that takes 90 ms of a core and 15 MB, for TLS, proxies and redirects that a collector beside
-the function has not. It does what `sender` does, in the exporter's thread too: keep-alive, one
-retry over a new connection, an end at once when the main thread says `cut`. Only that is called by
-another thread.
+Loading that takes 90 ms of a core and 15 MB. It does what `sender` does, in the exporter's thread
+too: keep-alive, one retry over a new connection, an end at once when the main thread says `cut`.
+Only that is called by another thread. TLS is in `tls`, loaded where an address begins with https.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from lambdascope_extension.answers import (
     CUT,
     EXPORTED,
     NOT_HTTP,
+    REFUSED,
     RETRY,
     SLOW,
     UNKNOWN_NAME,
@@ -44,27 +44,40 @@ from lambdascope_extension.answers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
-    from lambdascope_extension.export_config import Destination
+    from lambdascope_extension.destination import Destination
     from lambdascope_extension.exporter import Job
 
 _CONNECT_S = 1.0
 _MAX_BODY_BYTES = 65_536
-_SCHEME = "http://"
-# What makes `requests` go another way.
-_PROXIES = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_HTTPS = "https"
+# What makes `requests` go another way, or trust others.
+_PROXIES = ("all_proxy", "ALL_PROXY")
+_OTHER_WAYS = {
+    "http": ("http_proxy", "HTTP_PROXY", *_PROXIES),
+    _HTTPS: ("https_proxy", "HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *_PROXIES),
+}
 
 
 def is_plain(destinations: Iterable[Destination], environ: Mapping[str, str]) -> bool:
-    """Whether all of these can be reached without TLS and proxies."""
-    return not any(environ.get(name) for name in _PROXIES) and all(
-        one.url.startswith(_SCHEME)
-        and not one.needs_aws
-        and one.url.isascii()
-        and one.url.isprintable()
-        and " " not in one.url
-        for one in destinations
-    )
+    """Whether all of these can be reached without proxies, signatures and secrets' stores."""
+    for one in destinations:
+        scheme = one.url.partition("://")[0]
+        if (
+            one.needs_aws
+            or not one.url.isascii()
+            or not one.url.isprintable()
+            or " " in one.url
+            or any(environ.get(name) for name in _OTHER_WAYS[scheme])
+        ):
+            return False
+        if scheme == _HTTPS:
+            from lambdascope_extension.tls import is_known
+
+            if not is_known():
+                return False
+    return True
 
 
 class PlainSender:
@@ -72,7 +85,8 @@ class PlainSender:
 
     def __init__(self) -> None:
         self._guard = _Guard()
-        self._connections: dict[str, _Cuttable] = {}
+        self._connections: dict[object, _Cuttable] = {}
+        self._contexts: dict[object, Any] = {}
 
     def cut(self) -> None:
         """End the `send` that is under way, now; it returns a Result all the same."""
@@ -86,20 +100,21 @@ class PlainSender:
             return Result(CUT)
         if job.wants_new_connection:
             self.close()
-        authority, _, path = job.destination.url.removeprefix(_SCHEME).partition("/")
+        authority, _, path = job.destination.url.partition("://")[2].partition("/")
         request = _request(job, authority, f"/{path}")
         try:
             result = self._try(job, authority, request, started + job.timeout_s)
         except (ConnectionLost, RemoteProtocolError) as error:
             self.close()
             result = Result(CUT) if job.is_cut else _failure(error, job.destination.port)
+        except OSError as error:  # a certificate file that cannot be loaded
+            hint = f"check {names.ENV_OTLP_CERTIFICATE}"
+            result = Result(REFUSED, reason=_text(error), hint=hint)
         result.elapsed = monotonic() - started
         return result
 
     def _try(self, job: Job, authority: str, request: bytes, deadline: float) -> Result:
-        connection = self._connections.get(authority)
-        if connection is None:
-            connection = self._connections[authority] = _Cuttable(authority, self._guard)
+        connection = self._connection(job.destination, authority)
         was_open = connection.is_open
         self._guard.handle = connection.handle
         try:
@@ -110,6 +125,23 @@ class PlainSender:
                 raise
             connection.close()
             return _exchange(connection, job, request, deadline)
+
+    def _connection(self, destination: Destination, authority: str) -> _Cuttable:
+        """The kept one, or a new one, which is not open yet. Raises OSError for bad files."""
+        trust = (destination.verify, destination.cert)
+        is_tls = destination.url.startswith(_HTTPS)
+        key = (authority, trust if is_tls else None)
+        connection = self._connections.get(key)
+        if connection is None:
+            context = None
+            if is_tls:
+                from lambdascope_extension.tls import make_context
+
+                context = self._contexts.get(trust)
+                if context is None:
+                    context = self._contexts[trust] = make_context(destination)
+            connection = self._connections[key] = _Cuttable(authority, self._guard, context)
+        return connection
 
     def close(self) -> None:
         """Close all connections; the next `send` opens new ones."""
@@ -142,8 +174,14 @@ class _Guard:
             raise OSError("cut")
 
 
+class _Socket(socket):
+    """TLS wants weak references to its sockets."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Unreachable(ConnectionLost):
-    """There is no connection; `reason` says why."""
+    """There is no connection; `reason` says why, for TLS in OpenSSL's words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, sent=False)
@@ -151,13 +189,17 @@ class _Unreachable(ConnectionLost):
 
 
 class _Cuttable(Connection):
-    """A connection to a name or an address that `guard` can cut, also while it is being made."""
+    """A connection to a name or an address that `guard` can cut, also while it is being made.
 
-    __slots__ = ("_guard", "connect_s", "handle")
+    With a `context` it is in TLS.
+    """
 
-    def __init__(self, authority: str, guard: _Guard) -> None:
-        super().__init__(*split_address(authority))
+    __slots__ = ("_context", "_guard", "connect_s", "handle")
+
+    def __init__(self, authority: str, guard: _Guard, context: Any | None) -> None:
+        super().__init__(*split_address(authority, default_port=80 if context is None else 443))
         self._guard = guard
+        self._context = context
         self.connect_s = _CONNECT_S
         self.handle: socket | None = None
 
@@ -183,7 +225,7 @@ class _Cuttable(Connection):
                     last = error
                     continue
                 return self._socket
-        raise _Unreachable(SLOW if isinstance(last, TimeoutError) else _text(last))
+        raise _Unreachable(SLOW if isinstance(last, TimeoutError) else _text(last)) from last
 
     def _rest(self, sock: socket, body: bytes, length: int, deadline: float | None) -> bytes:
         """The body of an answer; one that is cut off or very long does not undo its status."""
@@ -196,21 +238,28 @@ class _Cuttable(Connection):
         return body
 
     def _connected(self, family: int, address: object) -> socket:
-        sock = socket(family, SOCK_STREAM)
+        sock = _Socket(family, SOCK_STREAM)
         try:
             # A second handle: the first may be in the middle of connecting.
             self._guard.handle = self.handle = socket(fileno=posix.dup(sock.fileno()))
             self._guard.check()
             sock.settimeout(self.connect_s)
             sock.connect(address)  # type: ignore[arg-type]  # as getaddrinfo gave it
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            self._guard.check()
+            secure: socket = sock if self._context is None else self._secured(sock, self._context)
             self._guard.check()
             sock.settimeout(None)
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         except BaseException:
             sock.close()
             self.close()
             raise
-        return sock
+        return secure
+
+    def _secured(self, sock: socket, context: Any) -> Any:
+        from lambdascope_extension.tls import secured
+
+        return secured(sock, self._host, context)
 
 
 def _request(job: Job, authority: str, target: str) -> bytes:
@@ -252,6 +301,10 @@ def _exchange(connection: _Cuttable, job: Job, request: bytes, deadline: float) 
 
 
 def _failure(error: ConnectionLost | RemoteProtocolError, port: int) -> Result:
+    text = _tls_trouble(error.__cause__ or error.__context__)
+    if text:
+        hint = f"check {names.ENV_OTLP_CERTIFICATE} and the https:// address"
+        return Result(RETRY, reason=text, hint=hint)
     if isinstance(error, _Unreachable):
         reason = error.reason
     elif isinstance(error, RemoteProtocolError):
@@ -262,5 +315,13 @@ def _failure(error: ConnectionLost | RemoteProtocolError, port: int) -> Result:
     return Result(RETRY, reason=reason, hint=hint_for(reason, port))
 
 
+def _tls_trouble(error: BaseException | None) -> str:
+    if error is None or type(error).__module__ != "ssl":
+        return ""
+    from lambdascope_extension.tls import trouble
+
+    return trouble(error)
+
+
 def _text(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return _tls_trouble(error) or (error.strerror or str(error)).lower()

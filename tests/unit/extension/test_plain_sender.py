@@ -1,4 +1,4 @@
-"""The sender for plain http: when it is enough, what it sends, and how it is cut."""
+"""Our own sender: when it is enough, what it sends, and how it is cut."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def job(endpoint: str, *, timeout_s: float = 10.0, new: bool = False) -> Job:
         ("http://collector:4318", {}, True),
         ("http://127.0.0.1:4318", {"https_proxy": "http://p:1"}, True),
         ("http://[::1]:4318", {"http_proxy": ""}, True),
-        ("https://collector", {}, False),
+        ("https://collector", {"https_proxy": "http://p:1"}, False),
         ("http://collector", {"http_proxy": "http://p:1"}, False),
         ("http://collector", {"ALL_PROXY": "http://p:1", "NO_PROXY": "*"}, False),
         ("http://collector/ä", {}, False),
@@ -70,13 +70,14 @@ def job(endpoint: str, *, timeout_s: float = 10.0, new: bool = False) -> Job:
     ],
 )
 def test_when_it_is_enough(endpoint: str, environ: dict[str, str], plain: bool) -> None:
-    """Plain http without a proxy, to a URL that can be sent as it is, needs no `requests`."""
+    """No proxy, and a URL that can be sent as it is: then `requests` is not needed."""
     assert plain == is_plain([destination(endpoint)], environ)
 
 
 def test_one_that_is_not_plain_is_enough_to_load_requests() -> None:
     """One sender sends all signals, so that all destinations have to be plain."""
-    assert not is_plain([destination("http://c"), destination("https://c")], {})
+    https_proxy = {"https_proxy": "http://p:1"}
+    assert not is_plain([destination("http://c"), destination("https://c")], https_proxy)
 
 
 def test_connection_is_kept(collector: FakeCollector, sender: PlainSender) -> None:
