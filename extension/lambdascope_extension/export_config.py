@@ -1,7 +1,9 @@
 """Where telemetry is sent and how, from the standard OTEL_EXPORTER_OTLP_* variables.
 
-Read once, after register. Pure: the environment comes as a mapping. Nothing here opens a connection
-or prints; what is wrong becomes a line in `problems`, which never holds the value of a header.
+LAMBDASCOPE_OTLP_ENDPOINT is the address for the extension alone: then a stock SDK in the function,
+which reads the standard ones too, can have us there. Read once, after register. Pure: the
+environment comes as a mapping. Nothing here opens a connection or prints; what is wrong becomes a
+line in `problems`, which never holds the value of a header.
 Source: OpenTelemetry specification, "OTLP Exporter Configuration".
 """
 
@@ -38,6 +40,7 @@ _PREFIX = names.OTLP_ENV_PREFIX
 # The specification counts the time-out in ms, the Python SDK in seconds: nobody waits 1000 s.
 _LEAST_MS = 1000
 _HTTP_PROTOBUF = "http/protobuf"
+_HTTP_JSON = "http/json"
 _GRPC = "grpc"
 _LOOPBACK_HOSTS = ("localhost", "::1", "0.0.0.0", "ip6-localhost")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -81,6 +84,10 @@ class _Reader:
         self._problems = problems
         self.reason = "no_endpoint"
 
+    def _endpoint(self) -> tuple[str, str]:
+        own = self._environ.get(names.ENV_EXTENSION_ENDPOINT, "").strip()
+        return (names.ENV_EXTENSION_ENDPOINT, own) if own else self.get("ENDPOINT")
+
     def get(self, suffix: str) -> tuple[str, str]:
         """The variable that counts and its value, "" when both are unset or empty."""
         for name in (f"{_PREFIX}{self._signal.upper()}_{suffix}", f"{_PREFIX}{suffix}"):
@@ -91,15 +98,16 @@ class _Reader:
 
     def destination(self, own_port: int, is_readable: Callable[[str], bool]) -> Destination | None:
         """The destination; None with `reason` set when there is none or it is refused."""
-        name, endpoint = self.get("ENDPOINT")
+        name, endpoint = self._endpoint()
         if not endpoint:
             return None
         try:
             destination = self._parsed(name, endpoint)
-            if destination.port == own_port and _is_loopback(destination.shown):
+            if is_own(endpoint, own_port):
                 raise _Wrong(
                     f"{name} is this extension's own receiver, port {own_port}: telemetry would go "
-                    "round in a circle and is dropped; name the collector that it should reach"
+                    "round in a circle and is dropped; name the collector that it should reach "
+                    f"with {names.ENV_EXTENSION_ENDPOINT}, which is for the extension alone"
                 )
             self._read_tls(destination, is_readable)
         except _Wrong as error:
@@ -113,6 +121,8 @@ class _Reader:
 
     def _parsed(self, endpoint_name: str, endpoint: str) -> Destination:
         name, protocol = self.get("PROTOCOL")
+        if endpoint_name == names.ENV_EXTENSION_ENDPOINT and protocol == _HTTP_JSON:
+            protocol = _HTTP_PROTOBUF  # how the function's SDK speaks to us
         if protocol not in ("", _HTTP_PROTOBUF, _GRPC):
             raise _Wrong(
                 f"{name} {protocol!r} is not supported, {_what(name, self._signal)} dropped: use "
@@ -207,7 +217,7 @@ def parse_endpoint(name: str, endpoint: str, signal: str) -> Destination:
     if port is None or any(char <= " " or char in "?#" for char in host):
         raise _Wrong(f"{name} {shown} names no host and port: {_what(name, signal)} dropped")
     path = slash + path
-    if name == names.ENV_OTLP_ENDPOINT:
+    if name in (names.ENV_OTLP_ENDPOINT, names.ENV_EXTENSION_ENDPOINT):
         path = f"{path.rstrip('/')}/v1/{signal}"
     url = f"{scheme}://{host}{path or '/'}"
     destination = Destination(signal=signal, url=url, shown=url.partition("?")[0], port=port)
@@ -269,8 +279,15 @@ def _port_of(host: str, scheme: str) -> int | None:
     return int(port)
 
 
-def _is_loopback(url: str) -> bool:
-    authority = url.partition("://")[2].partition("/")[0].lower()
+def is_own(url: str, own_port: int) -> bool:
+    """Whether it is our own receiver, which listens on loopback.
+
+    Under another name that leads there it refuses what we send, by a header of ours.
+    """
+    scheme, found, rest = url.lower().rpartition("://")
+    authority = rest.partition("/")[0].rpartition("@")[2]
+    if _port_of(authority, scheme if found else "http") != own_port:
+        return False
     if authority.startswith("["):
         host = authority[1:].partition("]")[0]
     else:

@@ -17,7 +17,7 @@ from lambdascope_extension.destination import (
     Secret,
     is_reference,
 )
-from lambdascope_extension.export_config import read_export_config
+from lambdascope_extension.export_config import is_own, read_export_config
 from lambdascope_extension.ledger import SIGNALS
 
 TYPE_CHECKING = False
@@ -261,9 +261,9 @@ def read_destinations(environ: Mapping[str, str], *, own_port: int) -> list[Expo
     ]
     if not configs:
         configs.append(_without("none"))
-    elif OTLP not in wanted and environ.get(names.ENV_OTLP_ENDPOINT, "").strip():
+    elif OTLP not in wanted and (unused := _unused(environ, own_port)):
         problems.append(
-            f"{names.ENV_OTLP_ENDPOINT} is not used beside {names.ENV_DESTINATION}={text[:80]}: "
+            f"{unused} is not used beside {names.ENV_DESTINATION}={text[:80]}: "
             f"add {OTLP} to that, or say with {_own(wanted[0], 'ENDPOINT')} where it is"
         )
     configs[0].problems[:0] = problems
@@ -283,6 +283,15 @@ def platform_variables(
         "to delta for the function's own"
     )
     return {**environ, name: "delta"}
+
+
+def _unused(environ: Mapping[str, str], own_port: int) -> str:
+    """The variable that names another place; "" if it only tells an SDK where we are."""
+    for name in (names.ENV_EXTENSION_ENDPOINT, names.ENV_OTLP_ENDPOINT):
+        endpoint = environ.get(name, "").strip()
+        if endpoint and not is_own(endpoint, own_port):
+            return name
+    return ""
 
 
 def _standard(environ: Mapping[str, str], own_port: int) -> ExportConfig:
@@ -315,6 +324,7 @@ def _named(name: str, environ: Mapping[str, str], own_port: int) -> ExportConfig
         key: value for suffix in _SHARED if (value := environ.get(key := f"{_PREFIX}{suffix}", ""))
     }
     as_standard.pop(names.ENV_HEADERS_SECRET, None)
+    as_standard.pop(names.ENV_EXTENSION_ENDPOINT, None)
     endpoint = environ.get(_own(name, "ENDPOINT"), "").strip() or preset.endpoint
     as_standard[names.ENV_OTLP_ENDPOINT] = endpoint.removesuffix("/")
     as_standard[names.ENV_OTLP_HEADERS] = environ.get(_own(name, "HEADERS"), "")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import stock_function
+from free_ports import free_ports
 from observed import PATIENT_MS, named, one, running
-from rie_environment import free_ports
 
 if TYPE_CHECKING:
     from collector import Collector
@@ -106,7 +106,8 @@ const { resourceFromAttributes } = require("@opentelemetry/resources");
 
 const [kind, compression] = process.env.STOCK_EXPORTER.split("+");
 const { OTLPTraceExporter } = require(`@opentelemetry/exporter-trace-otlp-${kind}`);
-const url = `http://localhost:${process.env.LAMBDASCOPE_OTLP_PORT}/v1/traces`;
+const port = process.env.LAMBDASCOPE_OTLP_PORT;
+const url = process.env.STOCK_BY_VARIABLES ? undefined : `http://localhost:${port}/v1/traces`;
 const provider = new NodeTracerProvider({
   resource: resourceFromAttributes({ "service.name": "stock" }),
   spanProcessors: [new BatchSpanProcessor(new OTLPTraceExporter({ url, compression }))],
@@ -154,6 +155,30 @@ def test_node(node_modules: Path, collector: Collector, tmp_path: Path, exporter
     assert ["1", "2"] == [records[0].answer.decode(), records[2].answer.decode()]
     assert "RangeError" == json.loads(records[1].answer)["errorType"]
     check_traces(spans, [record.request_id for record in records])
+
+
+@pytest.mark.parametrize("exporter", ["proto", "http"])
+def test_node_that_knows_only_the_standard_variables(
+    node_modules: Path, collector: Collector, tmp_path: Path, exporter: str
+) -> None:
+    """OTEL_EXPORTER_OTLP_ENDPOINT leads the SDK to the extension, which has its own for beyond."""
+    (tmp_path / "index.js").write_text(NODE_APP)
+    client = node_modules / "aws-lambda-ric" / "bin" / "index.mjs"
+    (port,) = free_ports(1)
+    variables = {
+        "NODE_PATH": str(node_modules),
+        "STOCK_BY_VARIABLES": "1",
+        "LAMBDASCOPE_OTLP_PORT": str(port),
+        "LAMBDASCOPE_OTLP_ENDPOINT": collector.http_endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{port}",
+    }
+    function_settings = settings(("node", str(client), "index.handler"), exporter, **variables)
+    with running(tmp_path, "", endpoint=None, **function_settings) as function:
+        record = function.invoke(b"1")
+        function.shutdown()
+        spans = collector.wait_for_spans(3 + 1)
+        check_no_complaints(function.lines.texts())
+    check_traces(spans, [record.request_id])
 
 
 def check_traces(spans: list[Item], request_ids: list[str]) -> None:

@@ -2,8 +2,9 @@
 
 The sink stands in the collector's place, so the endpoints are taken out of the function's variables
 and given to the sink; everything else that says how to send (headers, compression, timeout) stays
-with the sender, whose requests the sink passes on as they are. Sources, in this order: `--env`, the
-shell. Source of the names: OpenTelemetry specification, "OTLP Exporter Configuration".
+with the sender, whose requests the sink passes on as they are. The extension's own endpoint comes
+before the standard ones, as it does there. Sources, in this order: `--env`, the shell. Source of
+the names: OpenTelemetry specification, "OTLP Exporter Configuration".
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _GENERAL = names.ENV_OTLP_ENDPOINT
+_OWN = names.ENV_EXTENSION_ENDPOINT
 _OF_SIGNAL = {
     names.TRACES_PATH: names.ENV_OTLP_TRACES_ENDPOINT,
     names.METRICS_PATH: names.ENV_OTLP_METRICS_ENDPOINT,
@@ -28,10 +30,10 @@ def collector_urls(variables: Mapping[str, str], environ: Mapping[str, str]) -> 
     known = _exporter_variables(variables, environ)
     found: dict[str, str] = {}
     for path, name in _OF_SIGNAL.items():
-        if known.get(name):
+        if known.get(name) and not known.get(_OWN):
             found[path] = known[name]
-        elif known.get(_GENERAL):
-            found[path] = known[_GENERAL].rstrip("/") + path
+        elif base := known.get(_OWN) or known.get(_GENERAL):
+            found[path] = base.rstrip("/") + path
     return found
 
 
@@ -40,7 +42,7 @@ def sender_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -
 
     What the extension cannot send is no use at a terminal, where nobody replays it.
     """
-    endpoints = {_GENERAL, *_OF_SIGNAL.values()}
+    endpoints = {_OWN, _GENERAL, *_OF_SIGNAL.values()}
     every = {names.ENV_STDOUT_BYTES: "0", **_exporter_variables({}, environ), **variables}
     return {name: value for name, value in every.items() if name not in endpoints}
 
@@ -50,5 +52,5 @@ def _exporter_variables(variables: Mapping[str, str], environ: Mapping[str, str]
         name: value
         for source in (environ, variables)
         for name, value in source.items()
-        if name.startswith(names.OTLP_ENV_PREFIX)
+        if name.startswith(names.OTLP_ENV_PREFIX) or name == _OWN
     }

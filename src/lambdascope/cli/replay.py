@@ -156,6 +156,7 @@ def _config(endpoint: str | None, environ: Mapping[str, str]) -> ExportConfig:
             names.ENV_OTLP_TRACES_ENDPOINT,
             names.ENV_OTLP_METRICS_ENDPOINT,
             names.ENV_OTLP_LOGS_ENDPOINT,
+            names.ENV_EXTENSION_ENDPOINT,
         ):
             given.pop(name, None)
         given[names.ENV_OTLP_ENDPOINT] = endpoint

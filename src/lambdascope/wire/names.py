@@ -200,8 +200,10 @@ ENV_STDOUT_BYTES = "LAMBDASCOPE_STDOUT_BYTES"
 # What the extension makes of the platform's own records, and which log lines it forwards.
 ENV_PLATFORM = "LAMBDASCOPE_PLATFORM"
 ENV_LOGS = "LAMBDASCOPE_LOGS"
-# Where telemetry goes, and a secret that holds the headers for it.
+# Where telemetry goes, the same for the extension alone where a stock SDK in the function reads the
+# standard variable, and a secret that holds the headers for it.
 ENV_DESTINATION = "LAMBDASCOPE_DESTINATION"
+ENV_EXTENSION_ENDPOINT = "LAMBDASCOPE_OTLP_ENDPOINT"
 ENV_HEADERS_SECRET = "LAMBDASCOPE_HEADERS_SECRET_ARN"  # noqa: S105 - a variable's name
 # What is taken out of everything that leaves, and which share of the invocations leaves at all.
 ENV_SCRUB = "LAMBDASCOPE_SCRUB"

@@ -244,3 +244,34 @@ def test_endpoint_that_is_the_extension(platform: FakePlatform, tmp_path: Path) 
         function.invoke()
         assert "go round in a circle" in extension.lines[0]
         assert "1 dropped (config 1)" in function.shut_down()
+
+
+def test_endpoint_that_leads_to_the_extension(platform: FakePlatform, tmp_path: Path) -> None:
+    """Under a name that nobody takes for loopback it still takes nothing from itself."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    variables = {names.ENV_OTLP_PORT: str(port), ENDPOINT: f"http://{0x7F000001}:{port}"}
+    with ExtensionProcess(platform, tmp_path, variables) as extension:
+        function = Function(platform, extension)
+        function.invoke()
+        assert "401" in extension.wait_line("failed")
+        assert "1 spans accepted, 0 exported, 1 dropped (status_401 1)" in function.shut_down()
+
+
+def test_endpoint_for_the_extension_alone(
+    platform: FakePlatform, collector: FakeCollector, tmp_path: Path
+) -> None:
+    """With it the standard endpoint may lead a stock SDK to the extension, and nothing is said."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    variables = {
+        names.ENV_OTLP_PORT: str(port),
+        ENDPOINT: f"http://localhost:{port}",
+        names.ENV_EXTENSION_ENDPOINT: collector.endpoint,
+    }
+    with ExtensionProcess(platform, tmp_path, variables) as extension:
+        function = Function(platform, extension)
+        function.invoke("a")
+        assert ["a"] == collector.spans
+        assert "" == function.shut_down()
+        assert [] == extension.lines

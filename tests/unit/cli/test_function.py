@@ -184,6 +184,9 @@ def test_the_collector_comes_from_env_before_the_shell():
     assert collector_urls(given, {}) == {"/v1/traces": "http://b/own"}
     assert collector_urls(given, shell)["/v1/traces"] == "http://b/own"
     assert collector_urls({}, {}) == {}
+    own = {"LAMBDASCOPE_OTLP_ENDPOINT": "http://c"}
+    assert collector_urls(own, {**shell, **given})["/v1/traces"] == "http://c/v1/traces"
+    assert "LAMBDASCOPE_OTLP_ENDPOINT" not in sender_variables(own, own)
 
 
 def test_the_sender_keeps_how_to_send_and_loses_where_to():

@@ -108,7 +108,37 @@ def test_own_receiver_is_no_destination(endpoint: str) -> None:
     config = read(ENDPOINT=endpoint)
     assert "config" == config.reasons["traces"]
     assert [True] == ["circle" in line for line in config.problems]
+    assert names.ENV_EXTENSION_ENDPOINT in config.problems[0]
     assert "secret" not in config.problems[0]
+
+
+def test_endpoint_for_the_extension_alone() -> None:
+    """It wins over all standard endpoints, which a stock SDK in the function has for itself."""
+    config = read_export_config(
+        {
+            names.ENV_EXTENSION_ENDPOINT: "https://c:1/base/",
+            f"{BASE}ENDPOINT": f"http://localhost:{OWN_PORT}",
+            f"{BASE}LOGS_ENDPOINT": f"http://localhost:{OWN_PORT}/v1/logs",
+            f"{BASE}PROTOCOL": "http/json",
+            f"{BASE}HEADERS": "a=b",
+        },
+        own_port=OWN_PORT,
+    )
+    assert [] == config.problems
+    assert {
+        "traces": "https://c:1/base/v1/traces",
+        "metrics": "https://c:1/base/v1/metrics",
+        "logs": "https://c:1/base/v1/logs",
+    } == urls(config)
+    assert {"a": b"b"} == config.destinations["logs"].headers
+
+
+def test_endpoint_for_the_extension_may_not_be_the_extension() -> None:
+    """It is refused like any other, by its own name."""
+    own = f"http://localhost:{OWN_PORT}"
+    config = read_export_config({names.ENV_EXTENSION_ENDPOINT: own}, own_port=OWN_PORT)
+    assert {} == config.destinations
+    assert [True] == [line.startswith(names.ENV_EXTENSION_ENDPOINT) for line in config.problems]
 
 
 @pytest.mark.parametrize(

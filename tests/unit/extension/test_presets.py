@@ -252,6 +252,18 @@ def test_endpoint_that_is_not_used() -> None:
     assert "add otlp to that, or say with LAMBDASCOPE_DATADOG_ENDPOINT" in config.problems[0]
 
 
+def test_endpoint_that_is_for_a_stock_sdk() -> None:
+    """A standard endpoint that is the extension itself only tells an SDK where that is."""
+    [config] = read("datadog", DD_API_KEY=KEY, OTEL_EXPORTER_OTLP_ENDPOINT="http://localhost:4318")
+    assert [] == config.problems
+    own = {"LAMBDASCOPE_OTLP_ENDPOINT": "http://c:1"}
+    [config, other] = read("datadog,otlp", DD_API_KEY=KEY, **own)
+    assert ("otlp", "http://c:1/v1/traces") == (other.name, other.destinations["traces"].url)
+    assert "datadoghq" in config.destinations["traces"].url
+    [config] = read("datadog", DD_API_KEY=KEY, **own)
+    assert [True] == [line.startswith("LAMBDASCOPE_OTLP_ENDPOINT") for line in config.problems]
+
+
 @pytest.mark.parametrize(("name", "expected"), [("datadog", "delta"), ("honeycomb", "cumulative")])
 def test_delta_where_nothing_else_is_taken(name: str, expected: str) -> None:
     """The platform's metrics are delta for a destination that refuses cumulative ones."""
