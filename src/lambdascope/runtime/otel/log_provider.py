@@ -11,6 +11,7 @@ from _thread import RLock
 from opentelemetry._logs import _internal as api
 
 from lambdascope.otlp.log_model import LogRecord
+from lambdascope.runtime.otel.lean import Lean
 from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.otel.settings import log_limits
 from lambdascope.runtime.resource import resource_attributes
@@ -56,8 +57,9 @@ class LogProviders:
 
     def _make(self) -> LoggerProvider:
         log_limits(os.environ, self._say)  # the SDK's logs cannot be made with what is no number
-        from opentelemetry.sdk._logs import LoggerProvider
-        from opentelemetry.sdk.resources import Resource
+        with Lean():
+            from opentelemetry.sdk._logs import LoggerProvider
+            from opentelemetry.sdk.resources import Resource
 
         known = resource_attributes(self._config)
         resource = Resource(known)  # type: ignore[arg-type]  # what OTLP has
