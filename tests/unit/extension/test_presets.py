@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -116,10 +117,12 @@ def test_headers_of_single_signals() -> None:
 
     assert {
         "traces": ["compute_stats", "dd-api-key", "dd-otlp-source"],
-        "metrics": ["dd-api-key", "dd-otlp-source"],
+        "metrics": ["dd-api-key", "dd-otel-metric-config", "dd-otlp-source"],
         "logs": ["dd-api-key"],
     } == {signal: sorted(one.headers) for signal, one in config.destinations.items()}
     assert (3_200_000, 500_000, 0) == tuple(one.max_bytes for one in config.destinations.values())
+    header = config.destinations["metrics"].headers["dd-otel-metric-config"]
+    assert {"resource_attributes_as_tags": True} == json.loads(header)
 
 
 @pytest.mark.parametrize(
