@@ -1,8 +1,8 @@
-"""One monotonic clock, anchored once to the wall clock.
+"""One monotonic clock, anchored to the wall clock.
 
-Every time of a span comes from here, so that no step of the wall clock (NTP, a restored snapshot)
-can make a child begin before its parent. Wall time is used for deadlines only. Imports `time`
-alone.
+Every time of a span is monotonic, so that no step of the wall clock (NTP, a restored snapshot) can
+make a child begin before its parent. An invocation, with the init before it, is anchored to the
+wall clock as it was on receipt of the event, see `InvokeTimes.offset_ns`. Imports `time` alone.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ class Runtime:
         """The function has imported a part of OpenTelemetry's API, or `logging`."""
         from lambdascope.runtime.otel.join import join
 
-        join(module.__name__, self._config, lambda: self._clock, self._logs.say)
+        join(module.__name__, self._config, self._logs.say)
 
     def _join_aws_calls(self, module: ModuleType) -> None:
         from lambdascope.runtime.outbound import AwsCalls
@@ -321,7 +321,7 @@ class Runtime:
         from lambdascope.runtime.flight_file import FlightFile
 
         config = self._config
-        file = FlightFile(self._logs.say, self._clock.offset_ns, self._init)
+        file = FlightFile(self._logs.say, self._init)
         if not file.attach(path, config):
             return
         if config.max_concurrency == 1:

@@ -124,7 +124,8 @@ class FlightRecorder:
                 # Start, deadline, flags and whether it is cold, as one number.
                 (
                     times.received_ns
-                    + file.offset_ns
+                    + invocation.deadline_ms * 1_000_000
+                    - times.deadline_ns  # see InvokeTimes.offset_ns
                     + (invocation.deadline_ms << 64)
                     + (trace.flags << 128)
                     + (file.is_cold << 160)
@@ -136,7 +137,7 @@ class FlightRecorder:
             )
         )
         if file.is_cold:
-            data = file.with_init(data, times.received_ns, number)
+            data = file.with_init(data, times, number)
         with self._lock:
             self._number = number
             if self._lost:

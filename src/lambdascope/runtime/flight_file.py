@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.init_phase import InitPhase
+    from lambdascope.runtime.telemetry import InvokeTimes
 
 
 class FlightFile:
@@ -40,14 +41,11 @@ class FlightFile:
         "first_slot",
         "init",
         "is_cold",
-        "offset_ns",
         "pid",
         "slots",
     )
 
-    def __init__(
-        self, say: Callable[[str], None], offset_ns: int, init: InitPhase | None = None
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], init: InitPhase | None = None) -> None:
         self._say = say
         self.init = init
         self.is_cold = True
@@ -55,7 +53,6 @@ class FlightFile:
         self._text_fd = -1
         # Whom the extension may ask for stacks: nobody, until `watch`.
         self.pid = "0"
-        self.offset_ns = offset_ns
         self.first_slot = 0
         self.slots = 0
 
@@ -139,11 +136,11 @@ class FlightFile:
         self.first_slot = first
         self.slots = max(0, taken - first)
 
-    def with_init(self, data: bytes, received_ns: int, number: bytes) -> bytes:
+    def with_init(self, data: bytes, times: InvokeTimes, number: bytes) -> bytes:
         """The announcement of a first invocation, with the init before it."""
         if self.init is None or self.init.restore is not None:
             return data
-        facts = self.init.facts(received_ns, self.offset_ns)
+        facts = self.init.facts(times.received_ns, times.offset_ns)
         return data[:-4] + layout.frame(layout.INIT, facts, number) + layout.END
 
     def recorder(self, worker: int = 0, *, erases: bool = False) -> FlightRecorder | None:

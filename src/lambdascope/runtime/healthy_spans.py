@@ -56,9 +56,8 @@ def never_fits(times: InvokeTimes, parent: TraceParent) -> bool:
 class HealthySpans:
     """Writes invoke and report spans. `function_name` is at most 64 characters on Lambda."""
 
-    def __init__(self, encoder: TraceEncoder, function_name: str, offset_ns: int) -> None:
+    def __init__(self, encoder: TraceEncoder, function_name: str) -> None:
         self._wrap = encoder.wrap
-        self._offset_ns = offset_ns
         report = f"{names.SPAN_REPORT_FUNCTION_PREFIX}{function_name}"
         self._invoke_head = text_field(_NAME, function_name) + _SERVER + _START
         self._report_head = text_field(_NAME, report) + _INTERNAL + _START
@@ -78,7 +77,7 @@ class HealthySpans:
         shared: tuple[bytes, bytes],
     ) -> bytes:
         """The OTLP body. `shared` are the encoded attributes of the invoke and report spans."""
-        offset = self._offset_ns
+        offset = times.offset_ns
         invocation = times.invocation
         returned = (times.returned_ns + offset).to_bytes(8, "little")
         request_id = _text(self._request_id, invocation.request_id.encode("utf-8", "replace"))

@@ -58,7 +58,7 @@ class Phases:
             scope_version=__version__,
             schema_url=names.SCHEMA_URL,
         )
-        self._healthy = HealthySpans(self._encoder, self._name, clock.offset_ns)
+        self._healthy = HealthySpans(self._encoder, self._name)
         self._exceptions: Exceptions | None = None
         if config.exception_signal:
             from lambdascope.runtime.otel.exceptions import Exceptions
@@ -141,7 +141,7 @@ class Phases:
     def _invoke_span(
         self, times: InvokeTimes, parent: TraceParent, error: ErrorReport | None
     ) -> Span:
-        offset = self._clock.offset_ns
+        offset = times.offset_ns
         invocation = times.invocation
         attributes: dict[str, object] = {
             names.FAAS_INVOCATION_ID: invocation.request_id,
@@ -176,7 +176,7 @@ class Phases:
         if times.span is not None and times.span.real is not None:
             from lambdascope.runtime.otel.convert import annotate
 
-            annotate(span, times.span.real)
+            annotate(span, times.span.real, offset)
         if error is not None:
             _mark(span, error)
         return span
@@ -190,7 +190,7 @@ class Phases:
         return [batch_span(invoke, times.source, self._config)]
 
     def _report_span(self, times: InvokeTimes, parent: TraceParent, *, failed: bool) -> Span:
-        offset = self._clock.offset_ns
+        offset = times.offset_ns
         mode = names.RESPONSE_MODE_ERROR if failed else names.RESPONSE_MODE_BUFFERED
         stream, start_ns = times.stream, times.returned_ns
         attributes: dict[str, object] = {
@@ -218,7 +218,8 @@ class Phases:
     def _first_spans(
         self, init: InitPhase, times: InvokeTimes, *, invoke: Span, report: Span | None = None
     ) -> list[Span]:
-        """Init and its parts, and what the first invocation imported."""
+        """Init and its parts, and what the first invocation imported: one trace, one anchor."""
+        self._clock.offset_ns = times.offset_ns
         if init.is_of(times.received_ns):
             trace_id, parent = invoke.trace_id, invoke.span_id
             spans = init_spans(init, self._clock, trace_id=trace_id, parent_span_id=parent)

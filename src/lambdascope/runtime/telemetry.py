@@ -94,6 +94,11 @@ class InvokeTimes:
         self.span: InvokeSpan | None = None
         self.flight: FlightRecorder | None = None
 
+    @property
+    def offset_ns(self) -> int:
+        """Added to monotonic times it gives Unix times, as the wall clock was on receipt."""
+        return self.invocation.deadline_ms * 1_000_000 - self.deadline_ns
+
 
 class Telemetry:
     """Spans of one environment.

@@ -53,7 +53,7 @@ class Environment:
         self.buffer = Buffer(self.ledger, max_bytes=max_bytes)
         self.ends = EndTracker(subscribed=True)
         self.flight = Flight(self.fd, self.ends, self.buffer, self.lines, drop)
-        self.file = FlightFile(self.lines, 0)
+        self.file = FlightFile(self.lines)
         assert self.file.attach(str(path), make_config(AWS_LAMBDA_MAX_CONCURRENCY="4"))
         self.ends.on_hello()
 

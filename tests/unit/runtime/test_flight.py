@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 def attached(path: Path, init: InitPhase | None = None, **environ: str) -> tuple[FlightFile, Lines]:
     """The file, opened by a runtime."""
     said = Lines()
-    file = FlightFile(said, 1_000_000, init)
+    file = FlightFile(said, init)
     file.attach(str(path), make_config(**environ))
     return file, said
 
@@ -72,7 +72,7 @@ def test_head(path: Path) -> None:
 
     assert layout.HEAD == kind
     assert trace.trace_id + trace.span_id + bytes(8) == payload[:32]
-    numbers = (times.received_ns + 1_000_000, times.invocation.deadline_ms)
+    numbers = (times.received_ns + times.offset_ns, times.invocation.deadline_ms)
     assert numbers == tuple(int.from_bytes(payload[at : at + 8], "little") for at in (32, 40))
     assert (trace.flags, 1) == (int.from_bytes(payload[48:52], "little"), payload[52])
     assert b"\1" + link.trace_id + link.span_id == payload[53:78]
@@ -111,11 +111,12 @@ def test_first_invocation(path: Path) -> None:
     file, _ = attached(path, init)
     flight = file.recorder()
     assert flight is not None
-    begin(flight)
+    offset = begin(flight).offset_ns
 
     (_, head), (kind, facts) = frames(path)
     assert (1, layout.INIT) == (head[52], kind)
-    texts = ["0", "on-demand", "", "1000030", "1000080", "load handler", "1000060", "1000070"]
+    at = [str(offset + ns) for ns in (30, 80, 60, 70)]
+    texts = ["0", "on-demand", "", *at[:2], "load handler", *at[2:]]
     assert texts[1:] == facts.decode().split("\0")[1:]
     flight.ended()
     begin(flight)

@@ -21,7 +21,7 @@ def test_same_as_by_the_general_way(kind: trace.SpanKind, with_parent: bool) -> 
     span = tracer.start_span("GET /", context=context, kind=kind, attributes=attributes)
 
     whole = Span.FromString(TraceEncoder(resource={}, scope_name="").span(span_of(span)))
-    short = Span.FromString(opened(span, span.get_span_context()))
+    short = Span.FromString(opened(span, span.get_span_context(), 0))
     # The general way writes an empty status too.
     whole.ClearField("status")
     assert whole == short

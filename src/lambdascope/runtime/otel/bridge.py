@@ -21,7 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdascope.clock import Clock
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.telemetry import InvokeTimes
 
@@ -31,13 +30,10 @@ _RESERVE_S = 0.2
 
 
 class Bridge:
-    """One for the process. `clock` is asked for late, because a restore makes a new one."""
+    """One for the process."""
 
-    def __init__(
-        self, config: RuntimeConfig, clock: Callable[[], Clock], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: RuntimeConfig, say: Callable[[str], None]) -> None:
         self._say = say
-        self._clock = clock
         self.sdk = Sdk(config, say)
         self._flushing: object = None
         # The provider that the API hands out until the function has set one of its own.
@@ -52,7 +48,7 @@ class Bridge:
         """The invocation's span becomes the current one of this context."""
         span = times.span
         if span is None:
-            span = times.span = InvokeSpan(times, self.sdk, self._clock().offset_ns)
+            span = times.span = InvokeSpan(times, self.sdk)
         context = trace.set_span_in_context(span)
         if times.trace is not None and times.trace.baggage:
             from opentelemetry.baggage.propagation import W3CBaggagePropagator

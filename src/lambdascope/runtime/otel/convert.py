@@ -1,9 +1,13 @@
 """A span of the SDK as a record that our encoder takes. Loaded with the SDK's bridge.
 
-Only what `ReadableSpan` offers publicly is read, so that older and newer SDKs fit.
+Only what `ReadableSpan` offers publicly is read, so that older and newer SDKs fit. The SDK takes
+each time from the wall clock, which may be stepped; the runtime counts from what it was on receipt
+of the invocation. What differs is added, so that no child begins before its parent.
 """
 
 from __future__ import annotations
+
+from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.attributes import AttributeWriter
 from lambdascope.otlp.model import Event, Link, Span
@@ -18,6 +22,38 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _WRITER = AttributeWriter()
+# Less is not worth a correction: two readings of clocks are not closer.
+_NOISE_NS = 1000
+
+
+def shift_ns(offset_ns: int) -> int:
+    """What to add to times of the wall clock as it is now, for those with this offset.
+
+    Anything may hold a thread up between two readings: only what that cannot explain counts.
+    """
+    before, wall, after = monotonic_ns(), time_ns(), monotonic_ns()
+    least, most = before + offset_ns - wall, after + offset_ns - wall
+    if least > _NOISE_NS:
+        return least
+    return most if most < -_NOISE_NS else 0
+
+
+def shifted(span: Span, begun: int, ended: int) -> Span:
+    """The span with what was to be added at its start and at its end."""
+    span.start_ns += begun
+    if span.end_ns:
+        span.end_ns += ended
+    _place_events(span, span.events, begun, ended)
+    return span
+
+
+def _place_events(span: Span, events: list[Event], begun: int, ended: int) -> None:
+    """Move each event by the one of the two that puts it into the span."""
+    for event in events:
+        by = begun
+        if not span.start_ns <= event.time_ns + begun <= span.end_ns:
+            by = ended
+        event.time_ns += by
 
 
 def span_of(span: ReadableSpan) -> Span:
@@ -46,7 +82,7 @@ def span_of(span: ReadableSpan) -> Span:
     )
 
 
-def opened(span: ReadableSpan, context: SpanContext) -> bytes:
+def opened(span: ReadableSpan, context: SpanContext, shift: int) -> bytes:
     """A span that has just begun, as trace.proto's Span: what is needed to see what hung."""
     parent, attributes = span.parent, span.attributes
     chunks = [
@@ -59,20 +95,21 @@ def opened(span: ReadableSpan, context: SpanContext) -> bytes:
         b"\x30",
         BYTE[span.kind.value + 1],
         b"\x39",
-        fixed64(span.start_time or 0),
+        fixed64((span.start_time or 0) + shift),
     ]
     if attributes:
         _WRITER.write(b"\x4a", attributes, chunks)
     return b"".join(chunks) + b"\x85\x01" + fixed32(_flags(context, parent))
 
 
-def annotate(span: Span, real: object) -> None:
+def annotate(span: Span, real: object, offset_ns: int) -> None:
     """Add what the function wrote to its invoke span: attributes, events, links, status, name."""
     if not hasattr(real, "attributes"):
         return  # there is no SDK
     written = span_of(real)  # type: ignore[arg-type]  # a span of the SDK
     span.name = written.name
     span.attributes |= written.attributes
+    _place_events(span, written.events, 0, shift_ns(offset_ns))
     span.events += written.events
     span.links += written.links
     span.status_code, span.status_message = written.status_code, written.status_message

@@ -27,10 +27,9 @@ _W3C_FLAGS = 0xFF
 class InvokeSpan(trace.Span):
     """The span of one invocation. `real` is the SDK's, once there is one; `token` its context's."""
 
-    def __init__(self, times: InvokeTimes, sdk: Sdk, offset_ns: int) -> None:
+    def __init__(self, times: InvokeTimes, sdk: Sdk) -> None:
         self._sdk = sdk
         self._times = times
-        self._offset_ns = offset_ns
         self._context: SpanContext | None = None
         self.real: trace.Span | None = None
         self.token: Token[Context] | None = None
@@ -112,6 +111,6 @@ class InvokeSpan(trace.Span):
         if not self.get_span_context().trace_flags.sampled:
             return trace.NonRecordingSpan(self.get_span_context())
         if self.real is None:
-            start_ns = self._times.received_ns + self._offset_ns
+            start_ns = self._times.received_ns + self._times.offset_ns
             self.real = self._sdk.start_invoke_span(self.get_span_context(), start_ns)
         return self.real

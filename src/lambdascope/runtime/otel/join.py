@@ -17,16 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lambdascope.clock import Clock
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.otel.logs import HeldLogs
 
 _held: list[HeldLogs] = []
 
 
-def join(
-    part: str, config: RuntimeConfig, clock: Callable[[], Clock], say: Callable[[str], None]
-) -> None:
+def join(part: str, config: RuntimeConfig, say: Callable[[str], None]) -> None:
     """The module `part` has been imported."""
     if part == "opentelemetry.propagate":
         from lambdascope.runtime.otel.propagators import choose
@@ -40,7 +37,7 @@ def join(
         if config.record_spans:
             from lambdascope.runtime.otel.bridge import Bridge
 
-            Telemetry.bridge = Bridge(config, clock, say)
+            Telemetry.bridge = Bridge(config, say)
     elif part == "opentelemetry.metrics":
         chosen = settings.MetricSettings(os.environ, say)
         if chosen.are_exported:

@@ -11,7 +11,7 @@ import sys
 
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.runtime.context import current_invocation
-from lambdascope.runtime.otel.convert import opened, span_of
+from lambdascope.runtime.otel.convert import opened, shift_ns, shifted, span_of
 from lambdascope.runtime.termination import Terminated
 
 TYPE_CHECKING = False
@@ -36,16 +36,26 @@ class SpanRecorder:
         self._exceptions = exceptions
         self._encoders: dict[InstrumentationScope | None, TraceEncoder] = {}
         self._ended: list[tuple[TraceEncoder, bytes]] = []
+        # What was to be added to the starts of open spans, by their ids.
+        self._shifts: dict[int, int] = {}
         self.dropped = 0
 
     def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
         """A span begins: note it where it survives."""
         times, context = current_invocation.times(), span.context
-        if times is None or times.flight is None or context is None:
+        if times is None or context is None or not context.trace_flags.sampled:
             return
-        if context.trace_flags.sampled:
+        shift = shift_ns(times.offset_ns)
+        if shift:
+            if len(self._shifts) >= _MAX_HELD:
+                self._shifts.clear()  # of spans that never end
+            self._shifts[context.span_id] = shift
+        if times.flight is not None:
             encoder = self._encoder(span.instrumentation_scope)
-            encoded = encoder.span(span_of(span)) if span.links else opened(span, context)
+            if span.links:
+                encoded = encoder.span(shifted(span_of(span), shift, 0))
+            else:
+                encoded = opened(span, context, shift)
             span_id = context.span_id.to_bytes(8, "big")
             times.flight.span_started(encoded, span_id, encoder.scope)
 
@@ -65,6 +75,10 @@ class SpanRecorder:
             return
         encoder = self._encoder(span.instrumentation_scope)
         record = span_of(span)
+        begun = self._shifts.pop(int.from_bytes(record.span_id, "big"), 0) if self._shifts else 0
+        ended = 0 if times is None else shift_ns(times.offset_ns)
+        if begun or ended:
+            shifted(record, begun, ended)
         encoded = encoder.span(record)
         if flight is not None:
             flight.span_ended(encoded, record.span_id, encoder.scope)
