@@ -96,6 +96,7 @@ LATER = {
     "lambdascope.runtime.otel.invoke_span": "with the OpenTelemetry API",
     "lambdascope.runtime.otel.log_provider": "with the API of logs",
     "lambdascope.runtime.otel.logging_export": "together with logging",
+    "lambdascope.runtime.otel.metric_reader": "with the SDK's metrics",
     "lambdascope.runtime.otel.metrics": "with the API of metrics",
     "lambdascope.runtime.otel.propagators": "with the API of propagators",
     "lambdascope.runtime.otel.providers": "with it",
