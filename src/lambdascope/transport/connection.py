@@ -233,6 +233,8 @@ class Connection:
         body = data[end + 4 :]
         if len(body) < length:
             body = self._rest(sock, body, length, deadline)
+            if _is_stale(sock):
+                self.close()  # something stands behind it, as below, which was not read with it
         if not head.keep_alive or len(body) > length:
             # Bytes behind the answer were never asked for: do not trust them.
             self.close()

@@ -150,6 +150,16 @@ def test_surplus_behind_an_answer(connect: Connect, answer: bytes) -> None:
         assert link.exchange(REQUEST)[1] == b"hello"
 
 
+def test_surplus_behind_a_long_answer(connect: Connect) -> None:
+    """Bytes behind a body of several receives end the connection, trusted or not."""
+    body = b"b" * 70_000
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with ByteServer(keeps_answering(long + b"HTTP/1.1 500 Oops\r\n")) as server:
+        link = connect(server, trust_s=SOON_S)
+        assert link.exchange(REQUEST)[1] == body
+        assert not link.is_open
+
+
 def wait_until_readable(link: Connection) -> None:
     """Wait for what the peer did while the connection was idle, without reading it."""
     assert link._socket is not None
