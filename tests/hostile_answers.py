@@ -16,9 +16,10 @@ from lambdascope.wire import names
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 NEVER, MAYBE, SURE = "never", "maybe", "sure"
+_TAIL_BYTES = 100
 OPEN, CLOSE, RESET = "open", "close", "reset"
 REPEATED = b"Lambda-Runtime-Aws-Request-Id"
 
@@ -29,13 +30,14 @@ class Answer:
     `request_id` is that of the event in it, "" in an answer to a post. `name` says what is odd.
     """
 
-    def __init__(self, name: str, data: bytes, ending: str, request_id: str, event: str) -> None:
+    def __init__(self, name: str, data: bytes, draft: Draft, *, request_id: str = "") -> None:
         self.name = name
         self.pieces = [data] if data else []
-        self.ending = ending
+        self.ending = draft.ending
         self.request_id = request_id
-        self.event = event
+        self.event = draft.fate
         self.gap_s = 0.1
+        self._surplus = len(draft.after)
 
     def split(self, rng: random.Random) -> Answer:
         """Cut it at some places, perhaps at all of the first hundred."""
@@ -53,6 +55,22 @@ class Answer:
         edges = [0, *cuts, len(data)]
         self.pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
         return self
+
+    def sent_pieces(self) -> Iterator[bytes]:
+        """The pieces as a real peer sends them: the surplus in one with the end of the rest.
+
+        What arrives after the next request has been sent is taken for the answer to that, and what
+        becomes of the event behind it depends on the scheduler.
+        """
+        data = b"".join(self.pieces)
+        edge = len(data) - self._surplus - _TAIL_BYTES if self._surplus else len(data)
+        at = 0
+        for piece in self.pieces:
+            if at < edge:
+                yield data[at : min(at + len(piece), edge)]
+            at += len(piece)
+        if edge < at:
+            yield data[max(edge, 0) :]
 
     def __repr__(self) -> str:
         return f"<{self.name}, {self.ending}, {self.event}: {b''.join(self.pieces)[:300]!r}>"
@@ -348,7 +366,7 @@ def next_answer(rng: random.Random, request_id: str, *, share: float = 0.3) -> A
     ]
     draft = Draft(b"HTTP/1.1 200 OK", headers, json.dumps({"id": request_id}).encode())
     name, data = spoil(rng, draft, share=share)
-    return Answer(name, data, draft.ending, request_id, draft.fate).split(rng)
+    return Answer(name, data, draft, request_id=request_id).split(rng)
 
 
 def post_answer(rng: random.Random, *, share: float = 0.2) -> Answer:
@@ -356,4 +374,4 @@ def post_answer(rng: random.Random, *, share: float = 0.2) -> Answer:
     headers = [(b"Content-Type", b"application/json")]
     draft = Draft(b"HTTP/1.1 202 Accepted", headers, b'{"status":"OK"}\n')
     name, data = spoil(rng, draft, share=share)
-    return Answer(name, data, draft.ending, "", draft.fate).split(rng)
+    return Answer(name, data, draft).split(rng)

@@ -88,7 +88,7 @@ class HostileServer:
         """Whether the connection goes on."""
         if answer is None:
             return True
-        for piece in answer.pieces:
+        for piece in answer.sent_pieces():
             sock.sendall(piece)
         if answer.ending == CLOSE:
             # Closed for good, it would be reset where the next request has been sent already.
