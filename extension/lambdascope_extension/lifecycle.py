@@ -89,6 +89,7 @@ class Lifecycle:
         self._until = 0.0  # end of the phase HOLDING, CUTTING or SHUTDOWN
         self._late_until = 0.0
         self._is_last_hold = False
+        self._has_begun_last = False
         self._rest_s = 0.0  # how long next may be held for an export that began with the invocation
         self._invocations = 0
         self._arrivals: list[float] = []
@@ -330,14 +331,20 @@ class Lifecycle:
         if time() - self._asked_at > _LONG_WAIT_S:
             self._flusher.after_thaw()
         self._flight.shut_down(event.reason, now, self._until)
-        self._waits_for_runtime(now)
+        is_waiting = self._waits_for_runtime(now)
         # After a reset the next processes go on with what is left; otherwise there are none.
         is_reset = event.reason in (SHUTDOWN_TIMEOUT, SHUTDOWN_FAILURE)
         self._flusher.last_attempts = 1 if is_reset else _LAST_ATTEMPTS
-        self._flusher.begin(now, self._until, everything=True)
+        # What failed leaves first, and is not known before the platform has said how.
+        self._has_begun_last = not (is_reset and is_waiting)
+        if self._has_begun_last:
+            self._flusher.begin(now, self._until, everything=True)
 
     def _while_shutting_down(self, now: float) -> None:
         is_waiting = self._waits_for_runtime(now)
+        if not is_waiting and not self._has_begun_last:
+            self._has_begun_last = True
+            self._flusher.begin(now, self._until, everything=True)
         if now < self._until:
             is_sending = self._flusher.resume(now)
             if is_sending or is_waiting or (now < self._late_until and self._may_come_more()):
