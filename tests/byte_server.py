@@ -11,7 +11,6 @@ from lambdascope.transport.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 _PATIENCE_S = 30.0
 
@@ -90,12 +89,7 @@ class ByteServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.over.set()
         try:
             self._server.shutdown(socket.SHUT_RDWR)  # wakes accept
@@ -103,7 +97,7 @@ class ByteServer:
             pass
         self._thread.join(_PATIENCE_S)
         self._server.close()
-        if error is None and self._failures:
+        if kind is None and self._failures:
             raise self._failures[0]
 
     def _run(self) -> None:

@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
+from free_ports import free_ports
 from otlp_recorder import Item, OtlpRecorder
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Collector:
         # Neither collector can be given port 0 and asked which port it got, so another
         # process may take a port that was free a moment ago.
         for _ in range(_ATTEMPTS):
-            self.http_port, self.grpc_port = _free_ports(2)
+            self.http_port, self.grpc_port = free_ports(2)
             process = _Process(*self.command())
             if process.wait_until_ready(_START_TIMEOUT_S):
                 return process
@@ -161,14 +161,6 @@ def _config(http: str, grpc: str, recorder: str) -> dict[str, Any]:
             "pipelines": {"traces": pipeline, "metrics": pipeline, "logs": pipeline},
         },
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 class _Process:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import lambdascope
 from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
+from served import Served
 
 if TYPE_CHECKING:
     from lambdascope.emulator.records import InvocationRecord
@@ -86,23 +87,14 @@ def json_lines(record: InvocationRecord) -> list[dict[str, Any]]:
     return [json.loads(text) for text in texts(record) if text.startswith("{")]
 
 
-class Recorder:
+class Recorder(Served):
     """A Sentry server on the loopback interface; a context manager. Keeps the items by type."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
         self._items: list[tuple[str, dict[str, Any]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.dsn = f"http://key@127.0.0.1:{self._server.server_port}/1"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self)))
+        self.dsn = f"http://key@127.0.0.1:{self.port}/1"
 
     def now(self, kind: str) -> list[dict[str, Any]]:
         """What has arrived until now."""

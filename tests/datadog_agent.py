@@ -13,8 +13,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from free_ports import free_ports
 from otlp_recorder import OtlpRecorder
-from rie_environment import free_ports
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,8 +17,6 @@ from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lambdascope.emulator.records import InvocationRecord, LogLine
 
 WAIT_S = 10.0
@@ -218,12 +216,7 @@ class Stage:
     def __enter__(self) -> Stage:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._environment is not None:
             self.remember()
             self._environment.shutdown()

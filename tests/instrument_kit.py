@@ -13,7 +13,9 @@ import subprocess
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,7 @@ LINEAGE = "a87bd80c:0"
 _STOP_S = 10
 
 
-class Web:
+class Web(Served):
     """Answers every request with an empty JSON object; keeps the heads, names in lower case.
 
     `together`: the first answers wait until so many requests are there.
@@ -33,18 +35,8 @@ class Web:
     def __init__(self, together: int = 1) -> None:
         self.requests: list[dict[str, str]] = []
         self.barrier = threading.Barrier(together)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self)))
+        self.url = f"http://127.0.0.1:{self.port}"
 
 
 def _handler_of(web: Web) -> type[BaseHTTPRequestHandler]:

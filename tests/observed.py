@@ -10,14 +10,14 @@ import contextlib
 import http.client
 import sysconfig
 import textwrap
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from emulator_kit import Lines
 from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
+from served import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,27 +88,17 @@ def site_packages() -> str:
     return sysconfig.get_path("purelib")
 
 
-class Tap:
+class Tap(Served):
     """An HTTP server that passes POSTs on to `target` and keeps their headers (lower case)."""
 
     def __init__(self, target: str) -> None:
         self.requests: list[dict[str, str]] = []
-        self._server = _TapServer(self, urlsplit(target).netloc)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        super().__init__(_TapServer(self, urlsplit(target).netloc))
 
     @property
     def endpoint(self) -> str:
         """What to send to instead of the target."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"http://127.0.0.1:{self.port}"
 
 
 class _TapServer(ThreadingHTTPServer):

@@ -14,7 +14,9 @@ import gzip
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
+
+from served import Served
 
 Item = dict[str, Any]
 
@@ -27,7 +29,7 @@ _FORM = {
 _IDS = ("traceId", "spanId", "parentSpanId")
 
 
-class OtlpRecorder:
+class OtlpRecorder(Served):
     """Listens on a free loopback port from `__enter__` to `__exit__`."""
 
     def __init__(self) -> None:
@@ -36,22 +38,12 @@ class OtlpRecorder:
         self.problems: list[str] = []
         self._items: dict[str, list[Item]] = {form[0]: [] for form in _FORM.values()}
         self._arrived = threading.Condition()
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        super().__init__(_Server(self))
 
     @property
     def endpoint(self) -> str:
         """The base URL, without a path, as `OTEL_EXPORTER_OTLP_ENDPOINT` wants it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"http://127.0.0.1:{self.port}"
 
     def wait_for_spans(self, count: int, timeout_s: float = 10) -> list[Item]:
         """All spans so far, as soon as there are `count`; AssertionError after `timeout_s`."""

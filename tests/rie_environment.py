@@ -11,14 +11,13 @@ import os
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from free_ports import free_ports
 from private_root import PrivateRoot, require_namespaces, require_root
 
 INVOKE_PATH = "/2015-03-31/functions/function/invocations"
@@ -209,12 +208,3 @@ class RieEnvironment:
             "LAMBDASCOPE_HANDOFF_FILE": str(self.handoff_file),
             **self.variables,
         }
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,12 +57,6 @@ def json_traces(name: str = "one") -> bytes:
         "unknownField": {"a": 1},
     }
     return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def one_span(name: str) -> bytes:

@@ -23,7 +23,6 @@ from runtime_fakes import LIMIT_S, event
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 RESET = "reset"
 SILENT = "silent"
@@ -81,12 +80,7 @@ class SnapApi:
         self._listener.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self._listener.close()
 

@@ -5,7 +5,6 @@ have them, and a bus.
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -128,9 +127,3 @@ def put(
     }
     answer = bus.answer(TELEMETRY_PATH, {}, json.dumps(fields).encode(), name)
     return answer.status, json.loads(answer.body)
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import stock_sdk
+from free_ports import free_ports
 from lambdascope import __version__
 from lambdascope.otlp import names
 from observed import PATIENT_MS, Tap, named, one, running, times
-from rie_environment import free_ports
 
 if TYPE_CHECKING:
     from collector import Collector

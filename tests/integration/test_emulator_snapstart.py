@@ -1,6 +1,7 @@
 """SnapStart in the emulator with raw processes: what is stopped, cut, told, and what goes wrong.
 
-The runtimes are scripts that speak HTTP over a plain socket; real ones are in test_snapstart.py.
+The runtimes are scripts that speak HTTP over a plain socket; real ones are in
+test_snapstart_platforms.py.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ import pytest
 
 from collector import Collector
 from datadog_agent import DatadogAgent
+from free_ports import free_ports
 from lambdascope.otlp import names as otel
 from observed import named, one, running
-from rie_environment import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

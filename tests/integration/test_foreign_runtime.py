@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import stock_sdk
+from free_ports import free_ports
 from lambdascope.emulator.config import (
     TELEMETRY_MISSING,
     TELEMETRY_ON,
     TELEMETRY_UNSUPPORTED,
 )
 from observed import PATIENT_MS, running, site_packages
-from rie_environment import free_ports
 
 if TYPE_CHECKING:
     from collector import Collector

@@ -12,8 +12,9 @@ import pytest
 import requests
 from opentelemetry.exporter.otlp.proto.http import Compression
 
+from free_ports import free_port
 from lambdascope.transport.listener import Exchange, Listener
-from sink_kit import JSON, PROTOBUF, free_port, json_traces, one_span, sinking, tracing
+from sink_kit import JSON, PROTOBUF, json_traces, one_span, sinking, tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from free_ports import free_port
 from lambdascope.emulator.telemetry_subscriber import Delivery
-from telemetry_kit import EPOCH_NS, QUICK, Receiver, free_port, put, receiving, telemetry
+from telemetry_kit import EPOCH_NS, QUICK, Receiver, put, receiving, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
