@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from math import inf, nan
 from typing import TYPE_CHECKING, NoReturn
 
 from lambdascope import __version__
@@ -129,7 +130,7 @@ def _add_invoke(commands: argparse._SubParsersAction[_Parser]) -> None:
     add(
         "-n",
         dest="count",
-        type=_positive,
+        type=_POSITIVE,
         metavar="N",
         help="how often to invoke: one cold start, the others warm (default: 1)",
     )
@@ -151,11 +152,11 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     _add_function(parser)
     parser.add_argument(
-        "--port", type=_port, metavar="PORT", help="where to listen (default: any free port)"
+        "--port", type=_PORT, metavar="PORT", help="where to listen (default: any free port)"
     )
     parser.add_argument(
         "--url-port",
-        type=_port,
+        type=_PORT,
         metavar="PORT",
         help="where the function's URL is, for any HTTP client (default: any free port)",
     )
@@ -201,8 +202,8 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
     """What describes the function, the same for every command."""
     add = parser.add_argument
     add("handler", nargs="?", metavar="HANDLER", help="module.function (default: guessed)")
-    add("--timeout", dest="timeout_s", type=_timeout, metavar="SECONDS", help="default: 3")
-    add("--memory", dest="memory_mb", type=_memory, metavar="MB", help="default: 128")
+    add("--timeout", dest="timeout_s", type=_TIMEOUT, metavar="SECONDS", help="default: 3")
+    add("--memory", dest="memory_mb", type=_MEMORY, metavar="MB", help="default: 128")
     add(
         "--env",
         dest="variables",
@@ -227,7 +228,7 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--concurrency",
-        type=_positive,
+        type=_POSITIVE,
         metavar="N",
         help="run up to N invocations at a time in it, as Lambda Managed Instances do",
     )
@@ -240,7 +241,7 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
     add(
         "--snapshot-pause",
         dest="snapshot_pause_s",
-        type=_pause,
+        type=_PAUSE,
         metavar="SECONDS",
         help="how long it stays stopped at least (default: 0.1)",
     )
@@ -254,50 +255,30 @@ def _add_function(parser: argparse.ArgumentParser) -> None:
     add("-q", "--quiet", action="store_true", default=None, help="print nothing but answer, faults")
 
 
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
+class _Within:
+    """A number from `low` to `high`, both included; `what` stands in the message."""
+
+    def __init__(self, what: str, low: float, high: float, *, whole: bool = True) -> None:
+        self._what = f"{what} from {low} to {high}" if high < inf else f"{what} of {low} or more"
+        self._low, self._high, self._whole = low, high, whole
+
+    def __call__(self, text: str) -> float:
+        value = nan
+        if not self._whole or (text.isascii() and text.isdigit()):
+            try:
+                value = int(text) if self._whole else float(text)
+            except ValueError:
+                pass  # no number, or one with thousands of digits
+        if not self._low <= value <= self._high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {self._what}")
+        return value
 
 
-def _memory(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not MIN_MEMORY_MB <= number <= MAX_MEMORY_MB:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number of MB from {MIN_MEMORY_MB} to {MAX_MEMORY_MB}"
-        )
-    return number
-
-
-def _timeout(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.001 <= seconds <= MAX_TIMEOUT_S:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds from 0.001 to {MAX_TIMEOUT_S}"
-        )
-    return seconds
-
-
-def _pause(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= MAX_PAUSE_S:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of seconds from 0 to {MAX_PAUSE_S}"
-        )
-    return seconds
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= number <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
-    return number
+_POSITIVE = _Within("a whole number", 1, inf)
+_MEMORY = _Within("a whole number of MB", MIN_MEMORY_MB, MAX_MEMORY_MB)
+_TIMEOUT = _Within("a number of seconds", 0.001, MAX_TIMEOUT_S, whole=False)
+_PAUSE = _Within("a number of seconds", 0, MAX_PAUSE_S, whole=False)
+_PORT = _Within("a port", 0, 65_535)
 
 
 def _variable(text: str) -> tuple[str, str | None]:
