@@ -19,7 +19,7 @@ import requests
 
 from lambdascope import __version__
 from lambdascope.wire import names
-from lambdascope_extension.open_sockets import CuttableAdapter, OpenSockets
+from lambdascope_extension.open_sockets import OpenSockets, cuttable_session
 from lambdascope_extension.sigv4 import Credentials, Signer
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ class AwsCalls:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._sockets = OpenSockets()
-        self._session = requests.Session()
-        adapter = CuttableAdapter(self._sockets)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        self._session.auth = lambda request: request
-        self._session.headers.clear()
+        self._session = cuttable_session(self._sockets)
         # The authorities that the user trusts, who may be those of a proxy that looks into TLS.
         self._verify = environ.get(names.ENV_SSL_CERT_FILE) or True
         self._credentials: Credentials | None = None

@@ -20,6 +20,7 @@ from lambdascope_extension.destination import (
     ExportConfig,
     Secret,
 )
+from lambdascope_extension.flush_settings import number
 from lambdascope_extension.ledger import SIGNALS
 
 TYPE_CHECKING = False
@@ -158,7 +159,7 @@ class _Reader:
         name, text = self.get("TIMEOUT")
         if not text:
             return DEFAULT_TIMEOUT_S
-        value = _number(text)
+        value = number(text)
         if value is None or value <= 0:
             self._problems.append(f"{name} {text!r} is no time: using {DEFAULT_TIMEOUT_S:g} s")
             return DEFAULT_TIMEOUT_S
@@ -299,7 +300,7 @@ def is_own(url: str, own_port: int) -> bool:
 
 def _hold_s(environ: Mapping[str, str], problems: list[str]) -> float:
     text = environ.get(names.ENV_HOLD_BUDGET, "").strip()
-    value = _number(text) if text else DEFAULT_HOLD_S * 1000
+    value = number(text) if text else DEFAULT_HOLD_S * 1000
     if value is None or value < 0:
         problems.append(
             f"{names.ENV_HOLD_BUDGET} {text!r} is no number of milliseconds: "
@@ -307,11 +308,3 @@ def _hold_s(environ: Mapping[str, str], problems: list[str]) -> float:
         )
         value = DEFAULT_HOLD_S * 1000
     return value / 1000
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value - value == 0 else None  # neither infinite nor NaN

@@ -55,7 +55,7 @@ def read_flush_settings(
             f"{', '.join(MODES)}, for {PERIODIC} and {CONTINUOUS} with the interval in "
             f"milliseconds, such as {PERIODIC},10000"
         )
-    found = _number(interval) if comma else None
+    found = number(interval) if comma else None
     if found is not None and found > 0:
         settings.interval_s = found / 1000
     elif comma:
@@ -72,14 +72,15 @@ def read_flush_settings(
 
 def _read(environ: Mapping[str, str], name: str, default: float, problems: list[str]) -> float:
     text = environ.get(name, "").strip()
-    found = _number(text) if text else default
+    found = number(text) if text else default
     if found is not None and found >= 0:
         return found
     problems.append(f"{name} {text[:40]!r} is no number from 0 on: using {default:g}")
     return default
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """The number that a variable holds; None for anything else."""
     try:
         value = float(text)
     except ValueError:

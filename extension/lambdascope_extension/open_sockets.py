@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -96,6 +97,18 @@ class CuttableAdapter(HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._classes
         return manager
+
+
+def cuttable_session(sockets: OpenSockets) -> requests.Session:
+    """A session whose connections belong to `sockets`, and which adds nothing to a request."""
+    session = requests.Session()
+    adapter = CuttableAdapter(sockets)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    # Without this a ~/.netrc would replace the Authorization header that the user gave.
+    session.auth = lambda request: request
+    session.headers.clear()
+    return session
 
 
 def _pool_classes(sockets: OpenSockets) -> dict[str, type]:

@@ -8,6 +8,7 @@ compared as OpenTelemetry's consistent probability sampling does it.
 from __future__ import annotations
 
 from lambdascope.wire import names
+from lambdascope_extension.flush_settings import number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Sampling:
 def read_sampling(environ: Mapping[str, str], say: Callable[[str], None]) -> Sampling | None:
     """What the variables want; None to keep everything."""
     text = environ.get(names.ENV_SAMPLE, "").strip()
-    ratio = _number(text)
+    ratio = number(text)
     if ratio is None or not 0 <= ratio <= 1:
         say(f"{names.ENV_SAMPLE} {text[:40]!r} is no ratio from 0 to 1: everything is kept")
         return None
@@ -79,7 +80,7 @@ def read_sampling(environ: Mapping[str, str], say: Callable[[str], None]) -> Sam
     text = environ.get(names.ENV_SAMPLE_SLOW, "").strip().lower() or DEFAULT_SLOW
     if text in ("off", "none"):
         return Sampling(ratio, Slow(None, None))
-    limit = _number(text.removeprefix("p"))
+    limit = number(text.removeprefix("p"))
     if text.startswith("p") and limit is not None and 50 <= limit < 100:
         return Sampling(ratio, Slow(None, limit / 100))
     if limit is None or limit < 0 or text.startswith("p"):
@@ -89,11 +90,3 @@ def read_sampling(environ: Mapping[str, str], say: Callable[[str], None]) -> Sam
         )
         return Sampling(ratio, Slow(None, 0.99))
     return Sampling(ratio, Slow(limit, None))
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if value - value == 0 else None  # neither infinite nor NaN

@@ -34,7 +34,7 @@ from lambdascope_extension.answers import (
     is_about_key,
     retry_after,
 )
-from lambdascope_extension.open_sockets import CuttableAdapter, OpenSockets
+from lambdascope_extension.open_sockets import OpenSockets, cuttable_session
 
 if TYPE_CHECKING:
     from lambdascope_extension.exporter import Job
@@ -52,13 +52,7 @@ class Sender:
 
     def __init__(self) -> None:
         self._sockets = OpenSockets()
-        self._session = requests.Session()
-        adapter = CuttableAdapter(self._sockets)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        # Without this a ~/.netrc would replace the Authorization header that the user gave.
-        self._session.auth = lambda request: request
-        self._session.headers.clear()
+        self._session = cuttable_session(self._sockets)
         self._has_connection = False
 
     def cut(self) -> None:
