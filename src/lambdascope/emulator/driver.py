@@ -8,14 +8,12 @@ the init again inside of its own time.
 from __future__ import annotations
 
 import collections
-import sys
-import threading
 from typing import TYPE_CHECKING
 
-from lambdascope.emulator import answers
 from lambdascope.emulator.generation import Generation
 from lambdascope.emulator.init_phase import InitResult, run_init
 from lambdascope.emulator.invoke_phase import InvokePhase
+from lambdascope.emulator.life import Job, Life, forget_old
 from lambdascope.emulator.records import TIMED_OUT, InvocationRecord
 from lambdascope.emulator.restore_phase import run_restore
 from lambdascope.emulator.times import MS
@@ -24,40 +22,15 @@ from lambdascope.wire import names
 if TYPE_CHECKING:
     from lambdascope.emulator.answers import Fault
     from lambdascope.emulator.host import Host
-    from lambdascope.emulator.sandbox import Turn
-
-# Older invocations are forgotten: events and answers may have 6 MB each.
-MAX_RECORDS = 1000
-MAX_RECORD_BYTES = 64 * 1024 * 1024
-_LINE_BYTES = 200  # what a log line takes, roughly
 
 
-class Job:
-    """One queued invocation. `over` is set when it is done; `error` says why it never began.
-
-    `busy` says that it is because nobody was free to take it.
-    """
-
-    def __init__(self, turn: Turn, headers: dict[str, str]) -> None:
-        self.turn = turn
-        self.headers = headers
-        self.over = threading.Event()
-        self.error = ""
-        self.busy = False
-
-
-class Driver:
-    """Lives one environment. `run` is the thread's; everything else may be called from any."""
+class Driver(Life):
+    """Lives an environment with one invocation at a time."""
 
     def __init__(self, host: Host) -> None:
-        self.records: list[InvocationRecord] = []
-        self.generation: Generation | None = None
-        self.init_over = False
-        self.closing = ""
-        self._host = host
+        super().__init__(host)
         self._jobs: collections.deque[Job] = collections.deque()
-        # The init that the next invocation will have as its cold start.
-        self._init: InitResult | None = None
+        self._under_way: Job | None = None
 
     def submit(self, job: Job) -> bool:
         """Queue an invocation; False when the environment is closing."""
@@ -68,27 +41,19 @@ class Driver:
             self._host.lock.notify_all()
             return True
 
-    def close(self, reason: str) -> None:
-        """End soon: also what is under way."""
-        with self._host.lock:
-            self.closing = self.closing or reason
-            self._host.sandbox.fail(answers.closed())
+    def _live(self) -> None:
+        self._first_init()
+        while (job := self._next_job()) is not None:
+            self._under_way = job
+            self._serve(job)
+            self._under_way = None
+            job.over.set()
+        self._stop(self.closing)
 
-    def run(self) -> None:
-        """The whole life."""
-        error = "the execution environment was shut down"
-        job: Job | None = None
-        try:
-            self._first_init()
-            while (job := self._next_job()) is not None:
-                self._serve(job)
-                job.over.set()
-            self._stop(self.closing)
-        except Exception as bug:  # noqa: BLE001 - a bug of ours must not leave callers waiting
-            error = f"the emulator failed ({type(bug).__name__}: {bug}); please report this"
-            print(f"lambdascope: {error}", file=sys.stderr)
-        finally:
-            self._end(job, error)
+    def _take_jobs(self) -> list[Job]:
+        jobs = [*self._jobs] if self._under_way is None else [self._under_way, *self._jobs]
+        self._jobs.clear()
+        return jobs
 
     def _first_init(self) -> None:
         init = self._initialise(deadline_ns=None)
@@ -101,10 +66,7 @@ class Driver:
 
     def _initialise(self, *, deadline_ns: int | None) -> InitResult:
         generation = Generation(self._host)
-        with self._host.lock:
-            self.generation = generation
-            if self.closing:
-                generation.sandbox.fail(answers.closed())
+        self._begin_generation(generation, generation.sandbox)
         self._init = init = run_init(self._host, generation, deadline_ns=deadline_ns)
         if self._host.config.snap_start and init.fault is None:
             generation.freeze()
@@ -179,34 +141,5 @@ class Driver:
         self._stop(names.SHUTDOWN_TIMEOUT if timed_out else names.SHUTDOWN_FAILURE)
 
     def _stop(self, reason: str) -> None:
-        generation = self.generation
-        if generation is None:
-            return
-        phase = generation.stop(reason)
-        self._host.bus.reset()
-        with self._host.lock:
-            self.generation = None
-            if self.records:
-                self.records[-1].phases.append(phase)
-
-    def _end(self, under_way: Job | None, error: str) -> None:
         if self.generation is not None:
-            self.generation.kill()
-        self._host.close()
-        with self._host.lock:
-            self.closing = self.closing or names.SHUTDOWN_FAILURE
-            self.generation = None
-            self.init_over = True
-            jobs = [*self._jobs] if under_way is None else [under_way, *self._jobs]
-            self._jobs.clear()
-            self._host.lock.notify_all()
-        for job in jobs:
-            job.error = error
-            job.over.set()
-
-
-def forget_old(records: list[InvocationRecord]) -> None:
-    """Drop the oldest records beyond the limits; the last one stays whatever its size."""
-    sizes = [len(r.event) + len(r.answer) + _LINE_BYTES * len(r.logs) for r in records]
-    while len(sizes) > MAX_RECORDS or (len(sizes) > 1 and sum(sizes) > MAX_RECORD_BYTES):
-        del sizes[0], records[0]
+            self._end_generation(self.generation, reason)

@@ -14,8 +14,9 @@ import time
 import uuid
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from lambdascope.emulator.driver import Driver, Job
+from lambdascope.emulator.driver import Driver
 from lambdascope.emulator.host import Host
+from lambdascope.emulator.life import Job, Life
 from lambdascope.emulator.managed import ManagedDriver
 from lambdascope.emulator.records import InvocationRecord
 from lambdascope.emulator.sandbox import Turn
@@ -84,8 +85,7 @@ class ExecutionEnvironment:
     ) -> None:
         self.config = config
         self._host = Host(config, on_log=on_log, otlp_endpoint=otlp_endpoint)
-        driver = ManagedDriver if config.managed else Driver
-        self._driver: Driver | ManagedDriver = driver(self._host)
+        self._driver: Life = (ManagedDriver if config.managed else Driver)(self._host)
         self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._driver.run, name="environment", daemon=True)
         self._started = False

@@ -1,7 +1,7 @@
 """The life of an environment that runs several invocations at a time (Lambda Managed Instances).
 
 It stands beside `driver`, which runs one at a time, and shares the processes, init, telemetry and
-answers with it. An invocation goes to a waiting request for the next event; if there is none, its
+the end with it. An invocation goes to a waiting request for the next event; if there is none, its
 caller waits, as long as the function's timeout. A deadline ends its invocation only, the processes
 live on. When the runtime or an extension ends, so do all invocations under way, and the environment
 is started anew. Nothing is ever frozen, and extensions get SHUTDOWN only.
@@ -10,13 +10,12 @@ is started anew. Nothing is ever frozen, and extensions get SHUTDOWN only.
 from __future__ import annotations
 
 import collections
-import sys
 from typing import TYPE_CHECKING
 
 from lambdascope.emulator import answers
-from lambdascope.emulator.driver import forget_old
 from lambdascope.emulator.generation import Generation
-from lambdascope.emulator.init_phase import InitResult, run_init
+from lambdascope.emulator.init_phase import run_init
+from lambdascope.emulator.life import Life, forget_old
 from lambdascope.emulator.managed_logbook import ManagedLogbook
 from lambdascope.emulator.managed_report import write_report, write_start
 from lambdascope.emulator.managed_sandbox import ManagedSandbox, Poller, Task
@@ -25,28 +24,22 @@ from lambdascope.wire import names
 
 if TYPE_CHECKING:
     from lambdascope.emulator.answers import Fault
-    from lambdascope.emulator.driver import Job
     from lambdascope.emulator.host import Host
+    from lambdascope.emulator.life import Job
     from lambdascope.emulator.records import InvocationRecord
 
 # What had been sent when the runtime died may be on its way for so long.
 _LAST_BYTES_MS = 1000
 
 
-class ManagedDriver:
-    """Lives one environment. `run` is the thread's; everything else may be called from any."""
+class ManagedDriver(Life):
+    """Lives an environment with several invocations at a time."""
 
     def __init__(self, host: Host) -> None:
-        self.records: list[InvocationRecord] = []
-        self.generation: Generation | None = None
-        self.init_over = False
-        self.closing = ""
-        self._host = host
+        super().__init__(host)
         # Set while the current generation takes invocations.
         self._sandbox: ManagedSandbox | None = None
         self._waiting: collections.deque[Task] = collections.deque()
-        # The init that the next invocation will have as its cold start.
-        self._init: InitResult | None = None
 
     def submit(self, job: Job) -> bool:
         """Hand an invocation out or queue it; False when the environment is closing."""
@@ -61,24 +54,16 @@ class ManagedDriver:
         self._dispatch()
         return True
 
-    def close(self, reason: str) -> None:
-        """End soon: also what is under way."""
-        with self._host.lock:
-            self.closing = self.closing or reason
-            self._host.sandbox.fail(answers.closed())
+    def _live(self) -> None:
+        anew = True
+        while self._wait_for_use(anew=anew):
+            anew = self._live_once()
 
-    def run(self) -> None:
-        """The whole life."""
-        error = "the execution environment was shut down"
-        try:
-            anew = True
-            while self._wait_for_use(anew=anew):
-                anew = self._live()
-        except Exception as bug:  # noqa: BLE001 - a bug of ours must not leave callers waiting
-            error = f"the emulator failed ({type(bug).__name__}: {bug}); please report this"
-            print(f"lambdascope: {error}", file=sys.stderr)
-        finally:
-            self._end(error)
+    def _take_jobs(self) -> list[Job]:
+        sandbox, self._sandbox = self._sandbox, None
+        tasks = [*self._waiting, *([] if sandbox is None else sandbox.tasks.values())]
+        self._waiting.clear()
+        return [task.job for task in tasks]
 
     def _wait_for_use(self, *, anew: bool) -> bool:
         """Wait until processes are wanted; False at the end."""
@@ -87,7 +72,7 @@ class ManagedDriver:
             lock.wait_for(lambda: anew or self.closing or self._waiting)
             return not self.closing
 
-    def _live(self) -> bool:
+    def _live_once(self) -> bool:
         """One generation, from its init to its end; whether the next one begins at once."""
         host = self._host
         sandbox = ManagedSandbox(
@@ -100,10 +85,7 @@ class ManagedDriver:
         generation = Generation(host, sandbox=sandbox)
         if isinstance(host.logbook, ManagedLogbook):
             host.logbook.begin_init()
-        with host.lock:
-            self.generation = generation
-            if self.closing:
-                sandbox.fail(answers.closed())
+        self._begin_generation(generation, sandbox)
         init = self._init = run_init(host, generation, deadline_ns=None)
         fault = init.fault
         if fault is not None:
@@ -114,7 +96,7 @@ class ManagedDriver:
             fault = self._watch(sandbox)
         served = init.fault is None and self._init is None
         self._fail_under_way(sandbox, fault)
-        self._stop(generation)
+        self._end_generation(generation, self.closing or names.SHUTDOWN_FAILURE)
         # One that has never had an event would perhaps end at once again, and again.
         return served
 
@@ -267,28 +249,3 @@ class ManagedDriver:
             self._host.warn(f"the environment ended and starts anew: {fault.message}")
         for task in tasks:
             self._over(task, fault)
-
-    def _stop(self, generation: Generation) -> None:
-        phase = generation.stop(self.closing or names.SHUTDOWN_FAILURE)
-        self._host.bus.reset()
-        with self._host.lock:
-            self.generation = None
-            if self.records:
-                self.records[-1].phases.append(phase)
-            self._host.lock.notify_all()
-
-    def _end(self, error: str) -> None:
-        if self.generation is not None:
-            self.generation.kill()
-        self._host.close()
-        with self._host.lock:
-            self.closing = self.closing or names.SHUTDOWN_FAILURE
-            self.generation = None
-            self.init_over = True
-            sandbox, self._sandbox = self._sandbox, None
-            tasks = list(self._waiting) + ([] if sandbox is None else [*sandbox.tasks.values()])
-            self._waiting.clear()
-            self._host.lock.notify_all()
-        for task in tasks:
-            task.job.error = error
-            task.job.over.set()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lambdascope.clock import Clock
     from lambdascope.emulator.answers import Fault
-    from lambdascope.emulator.driver import Job
+    from lambdascope.emulator.life import Job
     from lambdascope.transport.listener import Exchange
 
 # Of how many invocations that timed out a late answer is known as late, not as unknown.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lambdascope.emulator.driver import MAX_RECORD_BYTES, MAX_RECORDS, forget_old
+from lambdascope.emulator.life import MAX_RECORD_BYTES, MAX_RECORDS, forget_old
 from lambdascope.emulator.records import InvocationRecord
 
 
