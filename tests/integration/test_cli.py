@@ -126,6 +126,8 @@ def test_several_invocations_are_one_cold_and_the_rest_warm(folder):
     assert re.findall(r"^ {3}([34])  warm  ", shown, re.MULTILINE) == ["3", "4"]
     assert "median of 3 warm: " in shown
     assert "2 log lines of these are not shown" in shown
+    done = run_command(folder, "invoke", "app.handler", "-n", "3")
+    assert "1 log line of these is not shown" in done.stderr.decode()
 
 
 def test_what_was_lost_at_the_end_is_said_after_many_invocations(folder):

@@ -121,8 +121,11 @@ def test_serve_prints_two_urls_on_standard_output_and_ends_well(start):
     process.terminate()
     rest, shown = process.communicate(timeout=20)
     assert (process.returncode, rest) == (0, "")
-    assert "aws lambda invoke --endpoint-url http://127.0.0.1:" in shown
-    assert f"curl -N {site}" in shown
+    # What to do stands in front of whatever the environment writes.
+    facts, aws, curl, *_ = shown.splitlines()
+    assert facts.startswith("handler app.handler ")
+    assert aws.startswith("invoke it with: aws lambda invoke --endpoint-url http://127.0.0.1:")
+    assert curl == f"or with HTTP:   curl -N {site.strip()}"
 
 
 def test_a_port_in_use_is_one_line_that_names_it(folder, served):

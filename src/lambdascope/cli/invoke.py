@@ -130,10 +130,9 @@ class _View:
             median = median_line(found)
             if median is not None:
                 self._line("      " + median)
-            if self.log.held:
-                self._line(
-                    f"      {self.log.held} log lines of these are not shown; --json has them"
-                )
+            if held := self.log.held:
+                what = "1 log line of these is" if held == 1 else f"{held} log lines of these are"
+                self._line(f"      {what} not shown; --json has them")
         for text in self._hints(found):
             self.say(f"hint: {text}")
 

@@ -49,9 +49,7 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
             endpoint.close()
             raise
         try:
-            session.environment.start()
-            endpoint.start()
-            site.start()
+            # Before the environment writes its first line.
             if not options.quiet:
                 for note in function.notes:
                     print(f"lambdascope: {note}", file=sys.stderr)
@@ -59,6 +57,9 @@ def serve(options: Options, environ: Mapping[str, str]) -> int:
                     print(terminal.paint("bold", line), file=sys.stderr)
                 print(_example(endpoint.url, function.config), file=sys.stderr)
                 print(f"or with HTTP:   curl -N {site.url}", file=sys.stderr)
+            session.environment.start()
+            endpoint.start()
+            site.start()
             print(endpoint.url, site.url, sep="\n", flush=True)
             end.wait()
         finally:
