@@ -140,6 +140,8 @@ def test_a_computation_in_c_ends_late_but_not_well() -> None:
             power = power**2  # each takes longer than all before it
 
     assert limit.expired
+    # It was ended on its way, and not by having come to its own end.
+    assert power.bit_length() < 1_000_000_000
 
 
 def test_the_interrupt_is_not_an_exception_that_is_handled() -> None:

@@ -72,7 +72,11 @@ def test_all_signals(collector: Collector, tmp_path: Path, protocol: str) -> Non
     assert 3 == outer["kind"]
     assert {"code": 2, "message": "sold out"} == outer["status"]
     assert ["looked"] == [event["name"] for event in outer["events"]]
-    assert {"orders.taken", "orders.size"} == {metric["name"] for metric in metrics}
+    taken, size = one(metrics, "orders.taken"), one(metrics, "orders.size")
+    assert ["2"] == [point["asInt"] for point in taken["sum"]["dataPoints"]]
+    assert [17.5] == [point["sum"] for point in size["histogram"]["dataPoints"]]
+    assert [{"where": ["here", "there"]}] == [event["attributes"] for event in outer["events"]]
+    assert ("orders", "1.2") == (outer["scope"]["name"], outer["scope"]["version"])
     assert (outer["traceId"], outer["spanId"]) == (record["traceId"], record["spanId"])
     assert "inside" == record["body"]
 
