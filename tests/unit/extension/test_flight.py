@@ -19,6 +19,7 @@ from lambdascope.otlp.walk import count_spans
 from lambdascope.runtime.flight_file import FlightFile
 from lambdascope.runtime.trace_parent import TraceParent
 from lambdascope.wire import flight as layout
+from lambdascope.wire import names as wire
 from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.fallen import Fallen
@@ -57,12 +58,14 @@ class Environment:
         assert self.file.attach(str(path), make_config(AWS_LAMBDA_MAX_CONCURRENCY="4"))
         self.ends.on_hello()
 
-    def begin(self, request_id: str = "r", worker: int = 0) -> tuple[FlightRecorder, InvokeTimes]:
+    def begin(
+        self, request_id: str = "r", worker: int = 0, **headers: str
+    ) -> tuple[FlightRecorder, InvokeTimes]:
         """Announce an invocation."""
         recorder = self.file.recorder(worker)
         assert recorder is not None
         invocation = make_invocation(
-            lambda_runtime_trace_id=TRACE, lambda_runtime_aws_request_id=request_id
+            lambda_runtime_trace_id=TRACE, lambda_runtime_aws_request_id=request_id, **headers
         )
         times = make_times(invocation)
         times.trace = TraceParent(TRACE, "link")
@@ -163,6 +166,24 @@ def test_whole_story(environment: Environment) -> None:
     assert ("fetch", 5_000_000_000_000_000_000) == (fetch.name, fetch.end_time_unix_nano)
     assert {"error.type": "Runtime.ExitError"} == attributes(fetch)
     assert names.STATUS_ERROR == fetch.status.code
+
+
+def test_what_the_caller_sent(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trace state, flags and tenant are on the span, and what Datadog needs where it is one."""
+    found = {wire.ENV_DESTINATION: "otlp,datadog"}
+    monkeypatch.setattr("lambdascope_extension.fallen.environment", lambda: found)
+    recorder, times = environment.begin(lambda_runtime_aws_tenant_id="blue")
+    trace = times.trace
+    assert trace is not None
+    assert "" == trace.trace_state  # which reads the header
+    trace.trace_state, trace.flags = "a=1", 0x301
+    recorder.began(times, trace)
+
+    (invoke,) = spans_of(environment.die())
+    assert ("a=1", 0x301) == (invoke.trace_state, invoke.flags)
+    told = attributes(invoke)
+    assert "blue" == told[names.LAMBDASCOPE_TENANT_ID]
+    assert ("aws.lambda", "true") == (told["operation.name"], told["cold_start"])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import json
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from lambdascope.runtime import triggers
@@ -57,12 +58,19 @@ def test_batch_from_several_queues() -> None:
 
 def test_failure_is_the_batchs_too() -> None:
     """An invocation that was cut off has a batch that was."""
-    run = Run(sample("sqs"))
+    context = json.dumps({"custom": {"traceparent": TRACEPARENT, "tracestate": "a=1"}})
+    run = Run(sample("sqs"), {"lambda_runtime_client_context": context})
     run.telemetry.hand_over_open()
 
-    assert len(run.handoff.bodies) == 1
-    assert b"orders process" in run.handoff.bodies[0]
-    assert run.handoff.bodies[0].count(b"terminated") >= 2
+    (body,) = run.handoff.bodies
+    request = ExportTraceServiceRequest.FromString(body)
+    spans = {span.name: span for span in request.resource_spans[0].scope_spans[0].spans}
+    invoke, batch = spans["hello"], spans["orders process"]
+    assert "terminated" == attributes_of(batch)["error.type"]
+    assert Status.STATUS_CODE_ERROR == batch.status.code
+    assert batch.status.message
+    assert invoke.status == batch.status
+    assert ["a=1"] * 2 == [invoke.trace_state, batch.trace_state]
 
 
 LINKED = {
@@ -111,6 +119,27 @@ def test_stream_record_with_a_context_in_its_data(pad: str) -> None:
     links = [link.span_id for link in Run(event).invoke().links]
 
     assert [SPAN_ID] == links
+
+
+def test_parent_is_no_link() -> None:
+    """The context of a topic's one message is the parent, and is not linked besides."""
+    event = sample("sns")
+    attribute = {"Type": "String", "Value": TRACEPARENT}
+    event["Records"][0]["Sns"]["MessageAttributes"] = {"traceparent": attribute}
+
+    invoke = Run(event).invoke()
+
+    assert (TRACE_ID, SPAN_ID) == (invoke.trace_id, invoke.parent_span_id)
+    assert [] == [link for link in invoke.links if link.span_id == SPAN_ID]
+
+
+@pytest.mark.parametrize("seconds", [0, -5, 1e11, float("inf"), float("nan")])
+def test_time_of_a_change_that_is_none(seconds: float) -> None:
+    """A time before 1970 or beyond the year 5138 is left out, and is no fault."""
+    event = sample("dynamodb")
+    event["Records"][0]["dynamodb"]["ApproximateCreationDateTime"] = seconds
+
+    assert "faas.document.time" not in attributes_of(Run(event).invoke())
 
 
 def test_links_have_a_bound() -> None:
