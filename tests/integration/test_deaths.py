@@ -123,8 +123,8 @@ def test_cold_start_that_dies(tmp_path: Path, recorder: OtlpRecorder, init_type:
     if init_type == names_of.INIT_ON_DEMAND:
         assert (span["traceId"], span["spanId"]) == (init["traceId"], init["parentSpanId"])
     else:
-        links = [(link["traceId"], link["spanId"]) for link in span["links"]]
-        assert (init["traceId"], init["spanId"]) in links
+        links = {(link["traceId"], link["spanId"]): link for link in span["links"]}
+        assert names.FLAGS_LOCAL == links[init["traceId"], init["spanId"]]["flags"]
         assert span["traceId"] != init["traceId"]
 
 

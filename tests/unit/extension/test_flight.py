@@ -153,7 +153,12 @@ def test_whole_story(environment: Environment) -> None:
     assert "Runtime.ExitError" == attributes(invoke)["error.type"]
     (event,) = invoke.events
     stack = {pair.key: pair.value.string_value for pair in event.attributes}
-    assert "Thread 1:\n  in f" == stack[names.EXCEPTION_STACKTRACE]
+    assert {
+        names.EXCEPTION_TYPE: "Runtime.ExitError",
+        names.EXCEPTION_MESSAGE: "the runtime process ended before the invocation did",
+        names.EXCEPTION_STACKTRACE: "Thread 1:\n  in f",
+    } == stack
+    assert stack[names.EXCEPTION_MESSAGE] == invoke.status.message
     assert names.SCOPE_RUNTIME == own.scope_spans[0].scope.name
     assert own.resource == theirs.resource
     assert "app" == theirs.scope_spans[0].scope.name
@@ -230,6 +235,19 @@ def test_killed_by_the_platform(environment: Environment) -> None:
 
     (span,) = spans_of(environment.exported())
     assert "terminated" == attributes(span)["error.type"]
+    assert "ended by the platform" == span.status.message
+
+
+def test_urgent(environment: Environment) -> None:
+    """What tells of a failure goes before all else, and an end is never before its start."""
+    environment.begin()
+    environment.flight.on_runtime_gone(1)
+    environment.flight.shut_down("failure", NOW, NOW + 2)
+    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1, has_runtime=False)
+
+    assert environment.buffer.has_urgent()
+    (span,) = spans_of(environment.exported())
+    assert span.start_time_unix_nano == span.end_time_unix_nano
 
 
 def test_done_is_no_story(environment: Environment) -> None:
