@@ -38,6 +38,12 @@ _OTEL_READ_HERE = frozenset(
         "OTEL_EXPORTER_OTLP_PROTOCOL",
     )
 )
+_ENDPOINTS = (
+    names.ENV_OTLP_ENDPOINT,
+    names.ENV_OTLP_TRACES_ENDPOINT,
+    names.ENV_OTLP_METRICS_ENDPOINT,
+    names.ENV_OTLP_LOGS_ENDPOINT,
+)
 # Destinations of the extension that keep to AWS, and so do the parents of spans.
 _TO_XRAY = {"aws-xray"}
 _TO_AWS = {"aws-xray", "aws-logs", "aws-metrics"}
@@ -79,13 +85,18 @@ class RuntimeConfig:
         self.log_fd = _whole_number(get(names.ENV_LOG_FD))
         self.problems: list[str] = []
         self._read_telemetry(environ)
-        others = [n for n in environ if n.startswith("OTEL_") and n not in _OTEL_READ_HERE]
+        # One that is empty counts as one that is not set (OpenTelemetry specification).
+        others = [
+            name
+            for name in environ
+            if name.startswith("OTEL_") and name not in _OTEL_READ_HERE and environ[name]
+        ]
         self.exception_signal = ""
         self.has_limits = False
         if others:
             from lambdascope.runtime.otel_variables import exception_signal, problems_of
 
-            self.problems += problems_of(others)
+            self.problems += problems_of(environ, others)
             self.exception_signal = exception_signal(environ, self.problems)
             self.has_limits = any(name.endswith("_LIMIT") for name in others)
 
@@ -118,9 +129,7 @@ class RuntimeConfig:
         self.instruments = _instruments(get(names.ENV_INSTRUMENT, "")) if self.record_spans else ()
         self.instrument_index = get(names.ENV_INSTRUMENT_INDEX, "")
         self.handoff_file = get(names.ENV_HANDOFF_FILE, "")
-        self.wants_export = self.to_console or bool(
-            get(names.ENV_OTLP_ENDPOINT) or get(names.ENV_OTLP_TRACES_ENDPOINT)
-        )
+        self.wants_export = self.to_console or any(map(get, _ENDPOINTS))
         propagators = read_propagators(get(names.ENV_PROPAGATORS, ""), self.problems)
         self.propagators, self.reads_xray = propagators
         self.xray_policy = self._xray_policy(environ)

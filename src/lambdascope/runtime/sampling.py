@@ -9,12 +9,13 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, MutableMapping
 
     from lambdascope.runtime.trace_parent import TraceParent
 
     Sampler = Callable[[TraceParent], bool]
 
+_SAMPLER, _ARGUMENT = "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"
 DEFAULT = "parentbased_always_on"
 _RATIOS = ("traceidratio", "parentbased_traceidratio")
 KNOWN = ("always_on", "always_off", DEFAULT, "parentbased_always_off", *_RATIOS)
@@ -26,8 +27,7 @@ def read_sampler(name: str, argument: str, problems: list[str]) -> Sampler:
     chosen = name.strip().lower()
     if chosen not in KNOWN:
         problems.append(
-            f"OTEL_TRACES_SAMPLER={name[:40]!r} is not one of {', '.join(KNOWN)}; "
-            f"{DEFAULT} is taken"
+            f"{_SAMPLER}={name[:40]!r} is not one of {', '.join(KNOWN)}; {DEFAULT} is taken"
         )
         chosen = DEFAULT
     root = chosen.removeprefix("parentbased_")
@@ -43,6 +43,19 @@ def read_sampler(name: str, argument: str, problems: list[str]) -> Sampler:
     return is_sampled
 
 
+def settle(environ: MutableMapping[str, str]) -> None:
+    """Put what is taken into the environment, because the SDK reads it too: it would complain of
+    what is not again, and cannot be loaded with a ratio that is none."""
+    problems: list[str] = []
+    name, argument = (environ.get(each, "") for each in (_SAMPLER, _ARGUMENT))
+    read_sampler(name or DEFAULT, argument, problems)
+    for problem in problems:
+        variable = problem.partition("=")[0]
+        environ[variable] = DEFAULT if variable == _SAMPLER else "1"
+    if name and not argument:
+        environ[_ARGUMENT] = "1"
+
+
 def _ratio(text: str, problems: list[str]) -> float:
     try:
         ratio = float(text or 1)
@@ -50,5 +63,5 @@ def _ratio(text: str, problems: list[str]) -> float:
         ratio = -1.0
     if 0 <= ratio <= 1:
         return ratio
-    problems.append(f"OTEL_TRACES_SAMPLER_ARG={text[:40]!r} is no number from 0 to 1; 1 is taken")
+    problems.append(f"{_ARGUMENT}={text[:40]!r} is no number from 0 to 1; 1 is taken")
     return 1.0

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import sampling as sdk
 
 from lambdascope.runtime.config import XRAY_LINK
-from lambdascope.runtime.sampling import KNOWN, read_sampler
+from lambdascope.runtime.sampling import KNOWN, read_sampler, settle
 from lambdascope.runtime.trace_parent import TraceParent
 from unit.runtime.kit import make_config
 
@@ -96,3 +96,25 @@ def test_a_ratio_that_is_none_records_everything() -> None:
     sampler = read_sampler("traceidratio", "many", [])
 
     assert sampler(place(b"\xff" * 16, sampled=None))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "settled"),
+    [
+        ("traceidratio", "0.5", ["traceidratio", "0.5"]),
+        (" TraceIdRatio", "2", [" TraceIdRatio", "1"]),
+        ("parentbased_traceidratio", None, ["parentbased_traceidratio", "1"]),
+        ("xray", "endpoint=http://localhost:2000", ["parentbased_always_on", "endpoint=http"]),
+        (None, None, [None, None]),
+    ],
+)
+def test_what_the_sdk_gets_to_read(
+    sampler: str | None, argument: str | None, settled: list[str | None]
+) -> None:
+    """The environment has what is taken, so that the SDK has nothing to complain of."""
+    given = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    environ = {name: value for name, value in given.items() if value is not None}
+    settle(environ)
+
+    found = [environ.get(name) for name in given]
+    assert settled == [value and value.partition("://")[0] for value in found]

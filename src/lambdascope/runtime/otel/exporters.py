@@ -30,8 +30,10 @@ class Exporters:
         self._made: dict[str, Any] = {}
 
     def export(self, path: str, body: bytes) -> bool:
-        """Export one OTLP body; whether it was taken."""
+        """Export one OTLP body; whether it was taken, also by nobody, as nobody asks for it."""
         signal = _SIGNALS[path]
+        if not self._is_wanted(signal):
+            return True
         if signal not in self._made:
             self._made[signal] = self._make(signal)
         exporter = self._made[signal]
@@ -41,6 +43,12 @@ class Exporters:
 
         # The results of all three signals are enumerations with this name.
         return bool(exporter.export(from_otlp.READERS[signal](body)).name == "SUCCESS")
+
+    def _is_wanted(self, signal: str) -> bool:
+        """Whether there is a place for the signal; another one may have an endpoint alone."""
+        own = f"{names.OTLP_ENV_PREFIX}{signal.upper()}_ENDPOINT"
+        is_printed = self._get(f"OTEL_{signal.upper()}_EXPORTER") == "console"
+        return is_printed or bool(self._get(names.ENV_OTLP_ENDPOINT) or self._get(own))
 
     def _make(self, signal: str) -> Any:
         try:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from lambdascope.runtime.config import RuntimeConfig
     from lambdascope.runtime.otel.logs import HeldLogs
 
+_PROVIDERS = {
+    "opentelemetry.trace": "tracer",
+    "opentelemetry.metrics": "meter",
+    "opentelemetry._logs": "logger",
+}
 _held: list[HeldLogs] = []
 
 
@@ -33,6 +38,7 @@ def join(part: str, config: RuntimeConfig, say: Callable[[str], None]) -> None:
         return
     if settings.is_disabled(os.environ):
         return
+    settings.hide_provider(_PROVIDERS.get(part, ""))
     if part == "opentelemetry.trace":
         if config.record_spans:
             from lambdascope.runtime.otel.bridge import Bridge

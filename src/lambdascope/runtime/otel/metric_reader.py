@@ -11,20 +11,23 @@ from opentelemetry.sdk.resources import Resource
 
 from lambdascope.otlp.metric_encode import MetricEncoder
 from lambdascope.runtime.otel.convert_metrics import metric_of
-from lambdascope.runtime.otel.temporality import temporalities
+from lambdascope.runtime.otel.temporality import aggregations, temporalities
 from lambdascope.runtime.resource import resource_attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lambdascope.runtime.config import RuntimeConfig
+    from lambdascope.runtime.otel.settings import MetricSettings
 
 
 class MetricReader:
     """`provider` is what the instruments belong to; deltas unless the temporality is another."""
 
-    def __init__(self, config: RuntimeConfig, temporality: str) -> None:
+    def __init__(self, config: RuntimeConfig, settings: MetricSettings) -> None:
         self._config = config
-        self._reader = InMemoryMetricReader(temporalities(temporality))
+        self._reader = InMemoryMetricReader(
+            temporalities(settings.temporality), aggregations(settings.histograms)
+        )
         self.provider = MeterProvider(
             [self._reader],
             Resource(resource_attributes(config)),  # type: ignore[arg-type]  # what OTLP has

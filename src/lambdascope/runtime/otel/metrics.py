@@ -79,7 +79,7 @@ class Metrics:
                     with Lean():
                         from lambdascope.runtime.otel.metric_reader import MetricReader
 
-                    self._reader = MetricReader(self._config, self._settings.temporality)
+                    self._reader = MetricReader(self._config, self._settings)
                     self._proxy.on_set_meter_provider(self._reader.provider)
                 except Exception as fault:  # noqa: BLE001 - the function goes on without metrics
                     self._failed = True

@@ -18,6 +18,7 @@ from lambdascope.runtime.otel.packages import advice
 from lambdascope.runtime.otel.recorder import SpanRecorder
 from lambdascope.runtime.otel.settings import span_limits
 from lambdascope.runtime.resource import resource_attributes
+from lambdascope.runtime.sampling import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Sdk:
 
     def _load(self) -> None:
         limits = span_limits(os.environ, self._say)
+        settle(os.environ)
         with Lean():
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import SpanLimits

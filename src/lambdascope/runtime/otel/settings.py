@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
 
 TEMPORALITIES = ("delta", "cumulative", "lowmemory")
+EXPONENTIAL = "base2_exponential_bucket_histogram"
+_HISTOGRAMS = ("explicit_bucket_histogram", EXPONENTIAL)
+_EXEMPLAR_FILTERS = ("trace_based", "always_on", "always_off")
 _INTERVAL_MS = 60_000
 
 
 class MetricSettings:
     """Times in milliseconds. `say` gets one line for each value that cannot be used."""
 
-    def __init__(self, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+    def __init__(self, environ: MutableMapping[str, str], say: Callable[[str], None]) -> None:
         self.are_exported = _exporter(environ, names.ENV_METRICS_EXPORTER) != "none"
         self.interval_ms = _INTERVAL_MS
         text = environ.get(names.ENV_METRIC_INTERVAL, "").strip()
@@ -29,11 +32,24 @@ class MetricSettings:
             self.interval_ms = int(text)
         elif text:
             say(f"{names.ENV_METRIC_INTERVAL}={text[:40]!r} is no number of ms; {_INTERVAL_MS}")
-        self.temporality = environ.get(names.ENV_OTLP_TEMPORALITY, "").strip().lower() or "delta"
-        if self.temporality not in TEMPORALITIES:
-            chosen, known = self.temporality[:40], ", ".join(TEMPORALITIES)
-            say(f"{names.ENV_OTLP_TEMPORALITY}={chosen!r} is not one of {known}; delta is taken")
-            self.temporality = "delta"
+        self.temporality = _chosen(environ, names.ENV_OTLP_TEMPORALITY, TEMPORALITIES, say)
+        self.histograms = _chosen(environ, names.ENV_OTLP_HISTOGRAMS, _HISTOGRAMS, say)
+        if names.ENV_EXEMPLAR_FILTER in environ:
+            # The SDK cannot be made with a filter that it does not know.
+            known = _chosen(environ, names.ENV_EXEMPLAR_FILTER, _EXEMPLAR_FILTERS, say)
+            environ[names.ENV_EXEMPLAR_FILTER] = known
+
+
+def _chosen(
+    environ: Mapping[str, str], variable: str, known: tuple[str, ...], say: Callable[[str], None]
+) -> str:
+    """The value, which is one of those known; else the first of them, and a line."""
+    text = environ.get(variable, "").strip().lower()
+    if text in known:
+        return text
+    if text:
+        say(f"{variable}={text[:40]!r} is not one of {', '.join(known)}; {known[0]} is taken")
+    return known[0]
 
 
 # The arguments of the SDK's SpanLimits, and the variables of which the first that is set counts.
@@ -112,6 +128,16 @@ def logging_is_exported(environ: Mapping[str, str]) -> bool:
 
 def _exporter(environ: Mapping[str, str], variable: str) -> str:
     return environ.get(variable, "").strip().lower()
+
+
+def hide_provider(kind: str) -> None:
+    """Take the SDK's own provider out of the API's variable: it is what we give out anyway.
+
+    One that the API makes would have nobody to hand its spans to. Another one is the function's.
+    """
+    variable = f"OTEL_PYTHON_{kind.upper()}_PROVIDER"
+    if os.environ.get(variable) in ("", f"sdk_{kind}_provider"):
+        del os.environ[variable]
 
 
 def hide_propagators() -> Callable[[], None]:
