@@ -1,5 +1,5 @@
-"""Replaces the values of secret attributes in OTLP requests, and leaves all other bytes as they
-are.
+"""Replaces the values of secret attributes in OTLP requests, and secrets in texts, and leaves all
+other bytes as they are.
 
 The extension calls it for every body that leaves. Only messages that one of the rules' needles is
 in are walked, and only those in which a value was replaced are written anew, with the lengths
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from lambdascope.otlp.protobuf import BYTE, length_field
 from lambdascope.otlp.scrub_rules import SCRUBBED, URL_KEYS
+from lambdascope.otlp.scrub_text import scrub_text
 from lambdascope.otlp.walk import MAX_FIELDS, WIRE_LENGTH, iter_fields
 
 TYPE_CHECKING = False
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 1024 * 1024
 _MAX_DEPTH = 16
 _KEY_VALUE: Shape = {}
-_VALUE: Shape = {5: {}, 6: {1: _KEY_VALUE}}
+_TEXT: Shape = {}
+_VALUE: Shape = {1: _TEXT, 5: {}, 6: {1: _KEY_VALUE}}
 _VALUE[5][1] = _VALUE
 _URL: Shape = {}
 _URL_VALUE: Shape = {1: _URL, 5: {}, 6: _VALUE[6]}
@@ -43,7 +45,7 @@ def _points(attributes: int, exemplars: int) -> Shape:
 
 
 _SHAPES = {
-    "traces": _request({9: _KEY_VALUE, 11: {3: _KEY_VALUE}, 13: {4: _KEY_VALUE}}),
+    "traces": _request({9: _KEY_VALUE, 11: {3: _KEY_VALUE}, 13: {4: _KEY_VALUE}, 15: {2: _TEXT}}),
     "logs": _request({5: _VALUE, 6: _KEY_VALUE}),
     "metrics": _request(
         {
@@ -84,6 +86,7 @@ def scrub_json(body: bytes, rules: ScrubRules) -> bytes:
     def look(found: dict[str, Any]) -> dict[str, Any]:
         """Called for each object, the innermost first."""
         nonlocal is_changed
+        is_changed |= _scrub_texts(found, rules)
         key = found.get("key")
         if isinstance(key, str) and "value" in found:
             if key not in secret:
@@ -154,6 +157,8 @@ class _Walk:
             return self._key_value(start, end, depth) if self._is_hit(start, end) else None
         if shape is _URL:
             return self._url(start, end)
+        if shape is _TEXT:
+            return self._text(start, end)
         if shape is _VALUE or shape is _URL_VALUE:
             depth += 1
             if depth > _MAX_DEPTH:
@@ -173,10 +178,31 @@ class _Walk:
         value = _URL_VALUE if key in URL_KEYS else _VALUE
         return self.message(start, end, {2: value}, depth)
 
+    def _text(self, start: int, end: int) -> bytes | None:
+        if not self._rules.texts or not self._is_hit(start, end):
+            return None
+        text = self._body[start:end]
+        new = scrub_text(text, self._rules)
+        return None if new is text else new
+
     def _url(self, start: int, end: int) -> bytes | None:
-        text = self._body[start:end].decode("utf-8", "surrogateescape")
-        url = self._rules.url(text)
-        return None if url == text else url.encode("utf-8", "surrogateescape")
+        whole = self._body[start:end]
+        plain = self._text(start, end) or whole
+        url = self._rules.url(plain.decode("utf-8", "surrogateescape"))
+        new = url.encode("utf-8", "surrogateescape")
+        return None if new == whole else new
+
+
+def _scrub_texts(found: dict[str, Any], rules: ScrubRules) -> bool:
+    """The same for the text of a decoded value or status; whether there was anything."""
+    for key in ("stringValue", "message") if rules.texts else ():
+        text = found.get(key)
+        if isinstance(text, str):
+            whole = text.encode("utf-8", "surrogatepass")
+            if rules.is_hit(whole) and (new := scrub_text(whole, rules)) is not whole:
+                found[key] = new.decode("utf-8", "surrogatepass")
+                return True
+    return False
 
 
 def _scrub_urls(value: Any, rules: ScrubRules) -> bool:

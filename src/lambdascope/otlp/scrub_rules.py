@@ -35,17 +35,21 @@ DEFAULT_NAMES = (
 )
 _URL_NAMES = ("sig", "signature", "awsaccesskeyid", "x_amz_signature", "x_amz_credential")
 URL_KEYS = frozenset(("url.full", "url.query", "url.original", "http.url", "http.target"))
+# What secrets in free text have in or around them, in lower case.
+_TEXT_MARKS = ("bearer ", ".eyj", "akia", "asia", "private key-----")
 # A search for each spelling of each name would take twice the time.
 _ROOTS = ("pass", "key", "sig")
 _OFF = ("off", "none", "false", "0")
 
 
 class ScrubRules:
-    """Made once; `is_hit` is asked for every body."""
+    """Made once; `is_hit` is asked for every body. `urls`, `texts`: whether these are searched."""
 
-    __slots__ = ("_ends", "_names", "_needles", "_url_ends", "_url_names")
+    __slots__ = ("_ends", "_names", "_needles", "_url_ends", "_url_names", "texts", "urls")
 
-    def __init__(self, wanted: Iterable[str], *, urls: bool = True) -> None:
+    def __init__(self, wanted: Iterable[str], *, urls: bool = True, texts: bool = True) -> None:
+        self.urls = urls
+        self.texts = texts
         self._names = frozenset(wanted)
         self._ends = _ends(self._names)
         self._url_names = self._names.union(_URL_NAMES if urls else ())
@@ -54,6 +58,8 @@ class ScrubRules:
         if urls:
             # The first is for the user and password before a host.
             spelt.update(("@", "sig=", "signature=", "awsaccesskeyid="))
+        if texts:
+            spelt.update(_TEXT_MARKS)
         self._needles = _needles(spelt)
 
     def is_hit(self, body: bytes) -> bool:
@@ -81,6 +87,11 @@ class ScrubRules:
         plain = _plain(key)
         return plain in self._names or plain.endswith(self._ends)
 
+    def hides(self, name: str) -> bool:
+        """The same for what is assigned to a name in a URL or a text."""
+        plain = _plain(name)
+        return plain in self._url_names or plain.endswith(self._url_ends)
+
     def url(self, text: str) -> str:
         """A URL, or its query alone, without user, password and the values of secret parameters."""
         scheme, found, rest = text.partition("://")
@@ -104,8 +115,7 @@ class ScrubRules:
 
     def _parameter(self, text: str) -> str:
         name, equals, _ = text.partition("=")
-        plain = _plain(name)
-        if equals and (plain in self._url_names or plain.endswith(self._url_ends)):
+        if equals and self.hides(name):
             return f"{name}={SCRUBBED}"
         return text
 
@@ -119,19 +129,19 @@ def read_scrub_rules(text: str) -> tuple[ScrubRules | None, str]:
     if len(entries) == 1 and entries[0].lower() in _OFF:
         return None, ""
     wanted = {_plain(name): None for name in DEFAULT_NAMES}
-    urls = True
+    off = {"-url": False, "-text": False}
     unknown = ""
     for entry in entries:
         name = _plain(entry[1:])
         if entry[0] == "+" and name:
             wanted[name] = None
-        elif entry == "-url":
-            urls = False
+        elif entry in off:
+            off[entry] = True
         elif entry[0] == "-" and name in wanted:
             del wanted[name]
         elif entry.lower() != "default":
             unknown = unknown or entry
-    return ScrubRules(wanted, urls=urls), unknown
+    return ScrubRules(wanted, urls=not off["-url"], texts=not off["-text"]), unknown
 
 
 def _plain(name: str) -> str:

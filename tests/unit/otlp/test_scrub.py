@@ -13,9 +13,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from lambdascope.otlp.scrub import MAX_JSON_BYTES, scrub, scrub_json
 from lambdascope.otlp.scrub_rules import ScrubRules, read_scrub_rules
+from lambdascope.otlp.scrub_text import scrub_text
 from unit.otlp.official import patient
 
 SECRET = (
@@ -62,6 +64,7 @@ URLS = {
     "https://h/p#access_token=t&state=1": "https://h/p#access_token=[scrubbed]&state=1",
     "https://h/#/page?token=t": "https://h/#/page?token=[scrubbed]",
 }
+JWT = "eyJhbGciOiJub25lIn0.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln"
 DEFAULT = read_scrub_rules("")[0]
 assert DEFAULT is not None
 REQUESTS: dict[str, Any] = {
@@ -73,7 +76,7 @@ REQUESTS: dict[str, Any] = {
 texts = st.one_of(
     # Nothing that could be a part of a URL by chance.
     st.text(st.characters(codec="utf-8", exclude_characters="=@"), max_size=200),
-    st.sampled_from(["my password is", "a@b.c", *URLS]),
+    st.sampled_from(["my password is", "a@b.c", "password=hunter2", JWT, *URLS]),
 )
 leaves = st.one_of(
     st.builds(AnyValue, string_value=texts),
@@ -147,6 +150,11 @@ def expected(message: Any) -> Any:
     return copy
 
 
+def without_secrets(text: str) -> str:
+    """A text that nothing else is known of."""
+    return scrub_text(text.encode(), DEFAULT).decode()
+
+
 def replace(message: Any, *, is_url: bool = False) -> None:
     """The same in place; `is_url`: it is in the value of a URL's key."""
     if isinstance(message, KeyValue) and message.key in SECRET:
@@ -154,8 +162,11 @@ def replace(message: Any, *, is_url: bool = False) -> None:
         return
     if isinstance(message, KeyValue):
         is_url = message.key in ("url.full", "url.query", "http.target")
-    elif isinstance(message, AnyValue) and is_url and message.WhichOneof("value") == "string_value":
-        message.string_value = URLS.get(message.string_value, message.string_value)
+    elif isinstance(message, AnyValue) and message.WhichOneof("value") == "string_value":
+        text = message.string_value
+        message.string_value = URLS[text] if is_url and text in URLS else without_secrets(text)
+    elif isinstance(message, Status):
+        message.message = without_secrets(message.message)
     for field, value in message.ListFields():
         if field.message_type is not None:
             for one in value if field.is_repeated else [value]:
