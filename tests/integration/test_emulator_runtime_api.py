@@ -263,7 +263,8 @@ from raw import *
 request_id, headers, body = next_event()
 broken = socket.create_connection(API.split(":"))
 broken.sendall(request("POST", f"{{RUNTIME}}invocation/{{request_id}}/response", b"12345")[:-2])
-broken.close()
+broken.shutdown(socket.SHUT_WR)
+broken.recv(1)  # until the other side has seen that, as each connection has a thread of its own
 while (answer := call("GET", RUNTIME + "invocation/next"))[0] != 200:
     pass
 respond(answer[1]["lambda-runtime-aws-request-id"], answer[2])
