@@ -19,6 +19,7 @@ from time import monotonic
 
 from lambdascope.wire import names
 from lambdascope.wire.extensions_api import Shutdown
+from lambdascope_extension.body_worker import BodyWorker
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.flight import Flight
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.hold import HoldMeter
     from lambdascope_extension.platform_config import PlatformConfig
     from lambdascope_extension.records.collector import Collector
+    from lambdascope_extension.telemetry_flusher import TelemetryFlusher
 
 _WAKE_BYTES = 4096
 # While the worker loads `requests`, the runtime must not wait for an answer longer than it would:
@@ -79,8 +81,9 @@ class Parts:
         self.leftovers = routes.leftovers
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
+        worker = BodyWorker(wake_in)
         self.intake = Intake(
-            self.buffer, self.ends, token=token, drop_reasons=routes.reasons, say=say
+            self.buffer, self.ends, token=token, drop_reasons=routes.reasons, say=say, worker=worker
         )
         flusher = routes.flusher
         flight = Flight(flight_fd, self.ends, self.buffer, say, routes.reasons.get("traces"))
@@ -112,14 +115,13 @@ class Parts:
         if telemetry is not None:
             telemetry.feed(self.ends, _both(flusher.take_batch, flight.on_records))
             self.servers.append(telemetry.server)
-        self.reactor.watch(
-            self.wake_fd, _draining(self.wake_fd, lambda: flusher.on_wake(monotonic()))
-        )
+        self.reactor.watch(self.wake_fd, _waking(self.wake_fd, worker, flusher))
         _on_signals(self.lifecycle.stop, wake_in)
 
     def _serve(self, listener: socket) -> HttpServer:
         server = HttpServer(self.reactor, listener, self.intake.handle)
         server.on_refused = self.intake.on_refused
+        self.intake.answer = server.answer
         server.on_closed = self.lifecycle.on_closed
         return server
 
@@ -198,10 +200,11 @@ def _both(
     return take
 
 
-def _draining(fd: int, callback: Callable[[], None]) -> Callable[[int], None]:
+def _waking(fd: int, worker: BodyWorker, flusher: TelemetryFlusher) -> Callable[[int], None]:
     def wake(mask: int) -> None:
         posix.read(fd, _WAKE_BYTES)
-        callback()
+        worker.collect()
+        flusher.on_wake(monotonic())
 
     return wake
 

@@ -22,10 +22,20 @@ class Message:
     """One accepted body. `items` is what the ledger counts for it, `received` is monotonic.
 
     `urgent`: it tells of an invocation that failed, goes first and is given up last. `request_id`
-    is that of the invocation that our runtime handed it over for, "" for others.
+    is that of the invocation that our runtime handed it over for, "" for others. `scrub_fault`:
+    None before it was searched for secrets, then why it could not be.
     """
 
-    __slots__ = ("body", "items", "kind", "received", "request_id", "signal", "urgent")
+    __slots__ = (
+        "body",
+        "items",
+        "kind",
+        "received",
+        "request_id",
+        "scrub_fault",
+        "signal",
+        "urgent",
+    )
 
     def __init__(
         self,
@@ -38,6 +48,7 @@ class Message:
         urgent: bool = False,
     ) -> None:
         self.request_id = ""
+        self.scrub_fault: str | None = None
         self.signal = signal
         self.kind = kind
         self.body = body

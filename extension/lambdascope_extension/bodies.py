@@ -99,13 +99,9 @@ def count_items(signal: str, kind: str, body: bytes) -> int:
 
 def _count_json_spans(body: bytes) -> int:
     """Every span has one start time and nothing else has; in text the quotes are escaped."""
-    spans = 0
-    position = body.find(_START_TIME)
-    while position >= 0:
-        position += len(_START_TIME)
-        if body[position : position + 16].lstrip()[:1] == b":":
-            spans += 1
-        position = body.find(_START_TIME, position)
+    spans = body.count(_START_TIME + b":")
+    if spans != body.count(_START_TIME):  # written with blanks
+        spans = body.translate(None, b" \t\r\n").count(_START_TIME + b":")
     return spans
 
 

@@ -78,6 +78,9 @@ class Buffer:
         self._fresh: dict[tuple[str, str, bool], _Queue] = {}
         self._returned: list[Batch] = []
 
+    def prepare(self, message: Message) -> None:
+        """What `put` would do first and takes long; any thread may do it before. Here nothing."""
+
     def put(self, message: Message) -> bool:
         """Accept a body; False when there is no room, and then nothing is counted.
 

@@ -35,7 +35,7 @@ class ClientConnection:
     `deadline` is monotonic and 0 when nothing is unfinished. `is_runtime` is set when our runtime
     has said hello on it. `refused`: the request was answered before its end, the rest is drained.
     `closing`: to be closed as soon as `out` is sent. `is_crowding`: it has sent many requests at
-    once.
+    once. `is_working`: its request is being looked at, the answer comes later.
     """
 
     __slots__ = (
@@ -46,6 +46,7 @@ class ClientConnection:
         "head",
         "is_crowding",
         "is_runtime",
+        "is_working",
         "out",
         "parser",
         "pieces",
@@ -75,6 +76,7 @@ class ClientConnection:
         self.closing = False
         self.is_crowding = False
         self.is_runtime = False
+        self.is_working = False
         self.wants_write = False
 
     @property

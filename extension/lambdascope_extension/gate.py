@@ -58,6 +58,10 @@ class Gate(Buffer):
     def held_bytes(self, size: int) -> None:
         """Nothing is held here."""
 
+    def prepare(self, message: Message) -> None:
+        """As behind the gate."""
+        self._buffer.prepare(message)
+
     def drop_all(self, reason: str, signals: Container[str] | None = None) -> None:
         """Everything that is held is lost."""
         if signals is None:
@@ -81,22 +85,30 @@ class ScrubbingGate(Gate):
         self._scrub: Callable[[Message], bytes] | None = None
         self._has_failed = False
 
-    def put(self, message: Message) -> bool:
-        """As in the base class, without secrets."""
+    def prepare(self, message: Message) -> None:
+        """Take the secrets out of it."""
         if self._scrub is None:
             self._scrub = _load(self._text, self._say)
         try:
             message.body = self._scrub(message)
+            message.scrub_fault = ""
         except ValueError as error:
-            if not self._has_failed:
-                self._has_failed = True
-                self._say(
-                    f"{message.items} items of {message.signal} are dropped, because they cannot "
-                    f"be searched for secrets ({error}): see {names.ENV_SCRUB}"
-                )
-            self._lose(message, NOT_SCRUBBED)
-            return True
-        return self._buffer.put(message)
+            message.scrub_fault = str(error)
+
+    def put(self, message: Message) -> bool:
+        """As in the base class, without secrets."""
+        if message.scrub_fault is None:
+            self.prepare(message)
+        if not message.scrub_fault:
+            return self._buffer.put(message)
+        if not self._has_failed:
+            self._has_failed = True
+            self._say(
+                f"{message.items} items of {message.signal} are dropped, because they cannot be "
+                f"searched for secrets ({message.scrub_fault}): see {names.ENV_SCRUB}"
+            )
+        self._lose(message, NOT_SCRUBBED)
+        return True
 
 
 def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:

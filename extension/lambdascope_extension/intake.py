@@ -22,12 +22,14 @@ from lambdascope_extension.bodies import (
     status_body,
     tells_of_failure,
 )
+from lambdascope_extension.server import MAX_BODY_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from lambdascope.wire.http1 import Head
+    from lambdascope_extension.body_worker import BodyWorker
     from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.connections import ClientConnection
     from lambdascope_extension.end_tracker import EndTracker
@@ -52,6 +54,8 @@ _HELLO = encode_response(names.OK, ())
 _INVOCATION_ID = FAAS_INVOCATION_ID.encode()
 _REASONS = {401: "wrong_token", 413: "too_large", 415: "content_type", 503: "buffer_full"}
 _RETRY_AFTER = ("Retry-After", "5")
+# A foreign body up to this is looked at in a ms; the runtime should not wait for a larger one.
+_SMALL_BYTES = 8192
 
 
 class Intake:
@@ -61,6 +65,9 @@ class Intake:
 
     `say` gets one line for the first refusal of each kind. `on_done` is called after a done signal
     and before the answer to it: the invocation goes on being billed until next is asked for.
+
+    With a `worker`, large bodies of others are looked at beside the main thread, and `answer` is
+    called when that is done.
     """
 
     def __init__(
@@ -71,19 +78,23 @@ class Intake:
         token: str,
         drop_reasons: Mapping[str, str],
         say: Callable[[str], None],
+        worker: BodyWorker | None = None,
     ) -> None:
         self.on_done: Callable[[], None] = lambda: None
         self.handed_over: HandedOver | None = None
         # Told before `on_done`: all spans of an invocation have come.
         self.on_handed_over: Callable[[str], None] | None = None
+        self.answer: Callable[[ClientConnection, bytes], None] = lambda connection, data: None
+        self._working_bytes = 0
         self._buffer = buffer
         self._ends = ends
         self._token = token.encode()
         self._drop_reasons = drop_reasons
         self._say = say
+        self._worker = worker
 
-    def handle(self, head: Head, body: bytes, connection: ClientConnection) -> bytes:
-        """The response to one whole request."""
+    def handle(self, head: Head, body: bytes, connection: ClientConnection) -> bytes | None:
+        """The response to one whole request; None if `answer` gets it later."""
         kind = ""
         is_trusted = self._is_trusted(head)
         try:
@@ -96,7 +107,10 @@ class Intake:
                 return _HELLO
             kind = content_kind(head.headers.get("content-type", ""))
             announced = self._announced(head) if is_trusted else None
-            items = self._accept(_SIGNALS[path], kind, head, body, announced)
+            if self._worker is not None and not is_trusted and _is_large(head, body):
+                self._work(self._worker, _SIGNALS[path], kind, head, body, connection)
+                return None
+            items = self._accept(self._checked(_SIGNALS[path], kind, head, body, announced))
             answer = _ACCEPTED[kind]
         except BadBody as refusal:
             items = 0
@@ -109,6 +123,7 @@ class Intake:
     def drop_everything(self, reason: str) -> None:
         """From now on, take bodies only to count them as dropped for `reason`."""
         self._drop_reasons = dict.fromkeys(_SIGNALS.values(), reason)
+        self._worker = None
 
     def on_refused(self, head: Head | None, status: int, text: str) -> None:
         """A request was refused before its end; what its head says of the invocation counts."""
@@ -144,38 +159,87 @@ class Intake:
             return None
         return None if self._ends.has_spans(head.headers.get(_REQUEST_ID, "")) else int(done)
 
-    def _accept(
+    def _work(
+        self,
+        worker: BodyWorker,
+        signal: str,
+        kind: str,
+        head: Head,
+        body: bytes,
+        connection: ClientConnection,
+    ) -> None:
+        """Look at a body in the worker, and answer then. Raises BadBody (503) if many wait."""
+        size = len(body)
+        if self._working_bytes and self._working_bytes + size > MAX_BODY_BYTES:
+            raise BadBody(503, "too many large requests at a time")
+        self._working_bytes += size
+
+        def work() -> Message | None:
+            message = self._checked(signal, kind, head, body, None)
+            if message is not None and signal not in self._drop_reasons:
+                self._buffer.prepare(message)
+            return message
+
+        def done(found: object) -> None:
+            self._working_bytes -= size
+            try:
+                if isinstance(found, Exception):
+                    raise found
+                self._accept(found)  # type: ignore[arg-type]  # what `work` gives
+                data = _ACCEPTED[kind]
+            except BadBody as refusal:
+                data = self._refusal(head, refusal, kind)
+            self.answer(connection, data)
+
+        worker.add(work, done)
+
+    def _checked(
         self, signal: str, kind: str, head: Head, body: bytes, announced: int | None
-    ) -> int:
-        """Put a body into the buffer; how many items it had. Raises BadBody."""
+    ) -> Message | None:
+        """A body as a message, None for an empty one, which is a success. Raises BadBody.
+
+        Any thread may call it.
+        """
         body = decoded(head.headers.get("content-encoding", ""), body)
         if not body:
-            return 0  # an empty request is a success
-        items = count_items(signal, kind, body) if announced is None else announced
-        reason = self._drop_reasons.get(signal)
-        if reason is not None:
-            self._buffer.ledger.accept(signal, items)
-            self._buffer.ledger.drop(signal, items, reason)
-            return items
+            return None
         message = Message(
             signal=signal,
             kind=kind,
             body=body,
-            items=items,
+            items=count_items(signal, kind, body) if announced is None else announced,
             received=monotonic(),
             urgent=tells_of_failure(signal, kind, body),
         )
         # Any other sender's was refused.
         message.request_id = head.headers.get(_REQUEST_ID, "")
+        return message
+
+    def _accept(self, message: Message | None) -> int:
+        """Put a body into the buffer; how many items it had. Raises BadBody."""
+        if message is None:
+            return 0
+        signal, items = message.signal, message.items
+        reason = self._drop_reasons.get(signal)
+        if reason is not None:
+            self._buffer.ledger.accept(signal, items)
+            self._buffer.ledger.drop(signal, items, reason)
+            return items
+        body = message.body
         if not self._buffer.put(message):
             raise BadBody(503, "the buffer is full, the collector does not take what is in it")
         handed = self.handed_over
         # A stock SDK's; of what our runtime hands over the header says it.
-        is_one = signal == "traces" and announced is None and _INVOCATION_ID in body
-        if is_one and handed is not None and not handed.is_fed:
+        if (
+            signal == "traces"
+            and not message.request_id
+            and handed is not None
+            and not handed.is_fed
+            and _INVOCATION_ID in body
+        ):
             from lambdascope_extension.records.overheard import overhear
 
-            overhear(handed, kind, body)
+            overhear(handed, message.kind, body)
         return items
 
     def _on_signals(self, head: Head, items: int, body: bytes) -> None:
@@ -212,3 +276,8 @@ class Intake:
             what = "a request" if head is None else f"{head.method} {head.target[:60]}"
             self._say(f"refused {what} on the OTLP port with {status}: {text}")
         self._buffer.ledger.refuse(reason)
+
+
+def _is_large(head: Head, body: bytes) -> bool:
+    """Whether it takes long to look at it, which a compressed one may whatever its size."""
+    return len(body) > _SMALL_BYTES or bool(head.headers.get("content-encoding"))

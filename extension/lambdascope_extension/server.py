@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from lambdascope_extension.reactor import Reactor
 
-    # Answers a request: head, body and the connection that it came on to the bytes of a response.
-    Handler = Callable[[Head, bytes, ClientConnection], bytes]
+    # Answers a request: head, body and the connection that it came on to the bytes of a response,
+    # or to None, and then `answer` is called later.
+    Handler = Callable[[Head, bytes, ClientConnection], bytes | None]
 
 MAX_BODY_BYTES = MAX_PAYLOAD_BYTES
 MAX_CONNECTIONS = 64
@@ -39,6 +40,8 @@ _RECV_BYTES = 65_536
 # Nobody else is served while the requests of one read are. Who sends more than some of them behind
 # each other has little read at once from then on, so that the runtime need not wait for them.
 _CROWD = 8
+# The same for the pieces of a body.
+_CROWD_EVENTS = 200
 _CROWD_RECV_BYTES = 2048
 # Answers that a client does not read, while nothing more is read from it.
 _MAX_UNSENT_BYTES = 65_536
@@ -126,8 +129,8 @@ class HttpServer:
             self._watch(connection)
 
     def _watch(self, connection: ClientConnection) -> None:
-        # From a client that does not read its answers nothing more is taken.
-        events = POLLOUT if connection.wants_write else POLLIN
+        # From a client that does not read its answers, or waits for one, nothing more is taken.
+        events = POLLOUT if connection.wants_write else 0 if connection.is_working else POLLIN
         self._reactor.watch(connection.fd, lambda mask: self._ready(connection, mask), events)
 
     def _is_open(self, connection: ClientConnection) -> bool:
@@ -147,7 +150,9 @@ class HttpServer:
     def _ready(self, connection: ClientConnection, mask: int) -> None:
         if mask & POLLOUT:
             self._send(connection, b"")
-        if mask & ~POLLOUT and self._is_open(connection):
+        if connection.is_working:  # without being asked, poll only tells of the end
+            self.close(connection)
+        elif mask & ~POLLOUT and self._is_open(connection):
             data = connection.receive(_CROWD_RECV_BYTES if connection.is_crowding else _RECV_BYTES)
             if data:
                 self._take(connection, data)
@@ -171,8 +176,12 @@ class HttpServer:
     def _parse(self, connection: ClientConnection, data: bytes) -> None:
         parser = connection.parser
         parser.feed(data)
-        served = 0
-        while not connection.is_over and (event := parser.next_event()) is not None:
+        served = events = 0
+        while (
+            not (connection.is_over or connection.is_working)
+            and (event := parser.next_event()) is not None
+        ):
+            events += 1
             if isinstance(event, Head):
                 self._begin(connection, event)
             elif isinstance(event, bytes):
@@ -180,8 +189,11 @@ class HttpServer:
             else:
                 self._finish(connection)
                 served += 1
-        connection.is_crowding = connection.is_crowding or served > _CROWD
-        if connection.head is not None or connection.out or not parser.idle:
+        if served > _CROWD or events > _CROWD_EVENTS:
+            connection.is_crowding = True
+        if connection.is_working:
+            self._set_deadline(connection, 0)
+        elif connection.head is not None or connection.out or not parser.idle:
             self._set_deadline(connection, connection.deadline or monotonic() + REQUEST_S)
         else:
             self._set_deadline(connection, 0)
@@ -214,7 +226,25 @@ class HttpServer:
     def _serve(self, connection: ClientConnection, head: Head, body: bytes) -> None:
         connection.used_at = monotonic()
         connection.closing = not head.keep_alive
-        self._send(connection, self.handle(head, body, connection))
+        answer = self.handle(head, body, connection)
+        if connection.is_runtime:
+            self._reactor.first.add(connection.fd)
+        if answer is None:
+            connection.is_working = True
+            self._watch(connection)
+        else:
+            self._send(connection, answer)
+
+    def answer(self, connection: ClientConnection, data: bytes) -> None:
+        """The answer that a handler has not given at once; nothing where the client has left."""
+        if not self._is_open(connection):
+            return
+        connection.is_working = False
+        self._send(connection, data)
+        if self._is_open(connection):
+            self._watch(connection)
+            if not connection.parser.idle:
+                self._take(connection, b"")
 
     def _refuse(self, connection: ClientConnection, status: int, text: str) -> None:
         self.on_refused(connection.head, status, text)
