@@ -330,6 +330,33 @@ def handler(event, context):
 
 
 @pytest.mark.parametrize(
+    ("at_import", "at_first", "expected"),
+    [
+        ("gc.freeze()", "pass", [True, True]),
+        ("pass", "gc.unfreeze()", [True, False]),
+        ("pass", "gc.disable()", [False, True]),
+        ("gc.disable()", "gc.enable()", [True, True]),
+        ("gc.disable()", "gc.freeze()", [False, True]),
+    ],
+)
+def test_the_collector_is_the_functions_after_init(
+    at_import: str, at_first: str, expected: list[bool], tmp_path: Path
+) -> None:
+    """What a handler does about the collector and its frozen objects stays as it left it."""
+    code = f"""
+import gc
+{at_import}
+def handler(event, context):
+    if event == 1:
+        {at_first}
+    return [gc.isenabled(), gc.get_freeze_count() > 0]
+"""
+    outcome = run(tmp_path, code, [event(b"1"), event(b"2")])
+
+    assert [expected, expected] == [json.loads(each) for each in outcome.api.responses]
+
+
+@pytest.mark.parametrize(
     ("choice", "enabled", "threshold"),
     [
         ("gc.disable()", False, None),

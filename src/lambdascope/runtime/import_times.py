@@ -100,8 +100,11 @@ class ImportTimes:
         record.end_ns = now = monotonic_ns()
         total = now - record.start_ns
         record.self_ns += total
-        if record.parent is not None:
-            record.parent.self_ns -= total
+        parent = record.parent
+        if parent is not None:
+            # Where greenlets mix imports, one may end before what it contains.
+            ended_ns = min(now, parent.end_ns or now)
+            parent.self_ns -= max(0, ended_ns - record.start_ns)
         stack = self._stacks.get(get_ident())
         if stack and stack[-1] is record:
             stack.pop()

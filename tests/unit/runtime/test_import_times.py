@@ -132,6 +132,131 @@ def test_threads_do_not_nest(python: Path, tmp_path: Path) -> None:
     assert [["outer"], ["inner"], ["innermost", "inner"]] == paths
 
 
+def test_threads_that_import_at_the_same_time(python: Path, tmp_path: Path) -> None:
+    """Each thread has a tree of its own, whose self times add up to its total, none negative."""
+    for one in "ab":
+        (tmp_path / f"{one}1.py").write_text(f"import meet\nimport shared, {one}2\n")
+        (tmp_path / f"{one}2.py").write_text(f"import meet; meet.barrier.wait()\nimport {one}3\n")
+        (tmp_path / f"{one}3.py").write_text("import meet; meet.barrier.wait()\n")
+    (tmp_path / "shared.py").write_text("from time import sleep\nsleep(0.01)\n")
+    (tmp_path / "meet.py").write_text("import threading\nbarrier = threading.Barrier(2)\n")
+
+    paths, sums, negative = _run(
+        python,
+        tmp_path,
+        """
+import meet, threading
+times.records.clear()
+threads = [threading.Thread(target=__import__, args=(name,)) for name in ("a1", "b1")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+found = by_name()
+own = {tree: [r for r in times.records if path(r)[-1] == tree] for tree in ("a1", "b1")}
+result = [[path(found[n]) for n in ("a3", "b3")],
+          [sum(r.self_ns for r in own[tree]) == found[tree].end_ns - found[tree].start_ns
+           for tree in own],
+          [r.name for r in times.records if r.self_ns < 0]]
+""",
+    )
+
+    assert [["a3", "a2", "a1"], ["b3", "b2", "b1"]] == paths
+    assert [[True, True], []] == [sums, negative]
+
+
+CLOCK = """
+import builtins
+builtins.clock = [0]
+import_times.monotonic_ns = lambda: clock[0]
+def ms():
+    return {r.name: [r.self_ns / 1e6, (r.end_ns - r.start_ns) / 1e6] for r in times.records}
+"""
+
+
+def test_each_step_of_a_compiled_module_is_its_own(python: Path, tmp_path: Path) -> None:
+    """The search, the loading of the library, which creates the module, and its execution count."""
+    (tmp_path / "app.py").write_text("clock[0] += 1_000_000\nimport compiled\n")
+
+    found = _run(
+        python,
+        tmp_path,
+        CLOCK
+        + """
+from importlib.machinery import ModuleSpec
+class Loader:
+    def create_module(self, spec): clock[0] += 20_000_000
+    def exec_module(self, module): clock[0] += 3_000_000
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "compiled":
+            clock[0] += 5_000_000
+            return ModuleSpec(name, Loader())
+sys.meta_path.insert(0, Finder())
+import app
+result = [ms(), path(by_name()["compiled"])]
+""",
+        min_ns=1,
+    )
+
+    assert [{"compiled": [28, 28], "app": [1, 29]}, ["compiled", "app"]] == found
+
+
+def test_every_way_to_import(python: Path, tmp_path: Path) -> None:
+    """By name at run time, relative, of a part of a package, and in a circle: each once."""
+    package = tmp_path / "shop"
+    (package / "parts").mkdir(parents=True)
+    step = "clock[0] += 1_000_000\n"
+    (package / "__init__.py").write_text(step)
+    (package / "parts/__init__.py").write_text(step + "from . import relative\n")
+    (package / "parts/relative.py").write_text(step + "from ..circle import two\n")
+    (package / "circle.py").write_text(step + "from shop import parts\nimport by_name\ntwo = 2\n")
+    (tmp_path / "by_name.py").write_text(step)
+    (tmp_path / "app.py").write_text(
+        step + "import importlib\nimportlib.import_module('shop.parts')\n"
+        "importlib.import_module('.circle', 'shop')\n"
+    )
+
+    found, parents, order = _run(
+        python,
+        tmp_path,
+        CLOCK
+        + """
+import app
+result = [ms(), {r.name: path(r)[1:2] for r in times.records}, [r.name for r in times.records]]
+""",
+        min_ns=1,
+    )
+
+    assert {
+        "shop": [1, 1],
+        "by_name": [1, 1],
+        "shop.circle": [1, 2],
+        "shop.parts.relative": [1, 3],
+        "shop.parts": [1, 5],
+        "app": [1, 6],
+    } == found
+    assert ["shop.parts"] == parents["shop"]
+    assert ["shop.circle"] == parents["by_name"]
+    assert len(set(order)) == len(order)
+
+
+def test_an_import_that_ends_before_what_it_contains(python: Path, tmp_path: Path) -> None:
+    """Greenlets of one thread may end in any order: no time is counted twice or below nothing."""
+    found = _run(
+        python,
+        tmp_path,
+        CLOCK
+        + """
+first = times._begin("first"); clock[0] = 1_000_000
+second = times._begin("second"); clock[0] = 3_000_000
+times._end(first); clock[0] = 10_000_000
+times._end(second)
+result = ms()
+""",
+    )
+
+    assert {"first": [1, 3], "second": [9, 9]} == found
+
+
 def test_imports_that_end_in_another_order(python: Path, tmp_path: Path) -> None:
     """Where one thread mixes imports, as greenlets do, nothing is left behind on the stack."""
     parents = _run(
