@@ -73,6 +73,39 @@ def test_headers_of_a_request() -> None:
     assert run.times.trace.baggage == "k=v"
 
 
+def test_same_context_twice() -> None:
+    """What came both ways, also as X-Ray's header, is the parent and is not linked besides."""
+    ids = "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01"
+    headers = client(custom={"TraceParent": ids}) | {"lambda_runtime_trace_id": TRACE}
+
+    span = Run({"headers": {"traceparent": ids}}, headers).invoke()
+
+    assert ("client_context", XRAY_SPAN) == (decision(span)[0], span.parent_span_id)
+    assert "event" not in str(decision(span)[1])
+    assert [] == list(span.links)
+
+
+def test_baggage_is_the_parents() -> None:
+    """The first sender's baggage stays; baggage alone is a context that nobody can get wrong."""
+    headers = client(custom={"traceparent": OTHER, "baggage": "c=1"})
+    run, alone = Run(WITH_HEADERS, headers), Run({"headers": {"baggage": "k=v"}})
+
+    assert ("client_context", "event: linked", None) == decision(run.invoke())
+    assert ("none", None, None) == decision(alone.invoke())
+    assert run.times.trace is not None
+    assert alone.times.trace is not None
+    assert ("c=1", "k=v") == (run.times.trace.baggage, alone.times.trace.baggage)
+
+
+def test_crowded_client_context() -> None:
+    """One with more fields than anybody sends is not searched."""
+    fields = {f"field{number}": "x" for number in range(200)}
+
+    span = Run({}, client(custom=fields | {"traceparent": TRACEPARENT})).invoke()
+
+    assert ("none", b"") == (decision(span)[0], span.parent_span_id)
+
+
 @pytest.mark.parametrize(
     "name", ["websocket", "alb-multi-value", "vpc-lattice", "appsync", "cloudfront"]
 )
@@ -126,6 +159,15 @@ def test_single_message_of_a_topic_and_xray() -> None:
 
     assert ("xray", "event: linked", None) == decision(span)
     assert (XRAY_SPAN, [SPAN_ID]) == (span.parent_span_id, [each.span_id for each in span.links])
+
+
+def test_caller_of_a_topics_function() -> None:
+    """Who called directly with a topic's message waits for the answer, and goes before X-Ray."""
+    headers = client(custom={"traceparent": OTHER}) | {"lambda_runtime_trace_id": TRACE}
+
+    span = Run(topic_message(), headers, LAMBDASCOPE_XRAY="parent").invoke()
+
+    assert ("client_context", OTHER_SPAN) == (decision(span)[0], span.parent_span_id)
 
 
 def test_several_messages_of_a_topic() -> None:
