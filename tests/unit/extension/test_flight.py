@@ -2,138 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from lambdascope.otlp import names
-from lambdascope.otlp.encode import TraceEncoder
-from lambdascope.otlp.model import Span
-from lambdascope.otlp.walk import count_spans
-from lambdascope.runtime.flight_file import FlightFile
-from lambdascope.runtime.trace_parent import TraceParent
-from lambdascope.wire import flight as layout
 from lambdascope.wire import names as wire
-from lambdascope_extension.buffer import Buffer
-from lambdascope_extension.end_tracker import EndTracker
-from lambdascope_extension.fallen import Fallen
-from lambdascope_extension.flight import ASK, LATE_S, WORD_S, Flight
-from lambdascope_extension.ledger import Ledger
-from unit.otlp.official import patient
-from unit.runtime.kit import TRACE, Lines, make_config, make_invocation, make_times
+from lambdascope_extension.flight import ASK, LATE_S, WORD_S
+from unit.extension.flight_kit import (
+    NOW,
+    OTHER_ID,
+    SCOPE,
+    SPAN_ID,
+    Environment,
+    attributes,
+    done,
+    encoded,
+    records,
+    report,
+    spans_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
-
-    from lambdascope.runtime.flight import FlightRecorder
-    from lambdascope.runtime.telemetry import InvokeTimes
-
-SPAN_ID = b"spanspan"
-OTHER_ID = b"otherone"
-SCOPE = b"\x0a\x05\x0a\x03app"
-NOW = 100.0
-
-
-class Environment:
-    """An extension's side and a runtime's side of one file."""
-
-    def __init__(self, folder: Path, *, max_bytes: int = 1 << 20, drop: str | None = None) -> None:
-        path = folder / "handoff.flight"
-        self.fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
-        self.lines = Lines()
-        self.ledger = Ledger()
-        self.buffer = Buffer(self.ledger, max_bytes=max_bytes)
-        self.ends = EndTracker(subscribed=True)
-        self.flight = Flight(self.fd, self.ends, self.buffer, self.lines, drop)
-        self.file = FlightFile(self.lines)
-        assert self.file.attach(str(path), make_config(AWS_LAMBDA_MAX_CONCURRENCY="4"))
-        self.ends.on_hello()
-
-    def begin(
-        self, request_id: str = "r", worker: int = 0, **headers: str
-    ) -> tuple[FlightRecorder, InvokeTimes]:
-        """Announce an invocation."""
-        recorder = self.file.recorder(worker)
-        assert recorder is not None
-        invocation = make_invocation(
-            lambda_runtime_trace_id=TRACE, lambda_runtime_aws_request_id=request_id, **headers
-        )
-        times = make_times(invocation)
-        times.trace = TraceParent(TRACE, "link")
-        recorder.began(times, times.trace)
-        return recorder, times
-
-    def die(self, reason: str = "failure", *, word: bool = False) -> list[ResourceSpans]:
-        """The runtime is gone, then SHUTDOWN comes; what the buffer has then."""
-        self.flight.on_runtime_gone(5_000_000_000_000_000_000)
-        self.flight.shut_down(reason, NOW, NOW + 2)
-        assert not self.flight.waits(NOW + (0 if word else WORD_S), wall_ns=1, has_runtime=False)
-        return self.exported()
-
-    def exported(self) -> list[ResourceSpans]:
-        """What is taken from the buffer, decoded."""
-        found: list[ResourceSpans] = []
-        while (batch := self.buffer.take()) is not None:
-            request = ExportTraceServiceRequest.FromString(batch.body)
-            spans = [s for r in request.resource_spans for p in r.scope_spans for s in p.spans]
-            assert batch.items == len(spans)
-            found += request.resource_spans
-            self.buffer.exported(batch)
-        return found
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     """One with nothing running."""
     return Environment(tmp_path)
-
-
-def spans_of(found: list[ResourceSpans]) -> list[SpanMessage]:
-    """All spans, in their order."""
-    return [span for one in found for scope in one.scope_spans for span in scope.spans]
-
-
-def attributes(span: SpanMessage) -> dict[str, object]:
-    """Attributes of text and number."""
-    return {
-        pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes
-    }
-
-
-def encoded(name: str, span_id: bytes, end_ns: int = 0) -> bytes:
-    """A child span as a span processor has it."""
-    encoder = TraceEncoder(resource={}, scope_name="")
-    start_ns = 4_000_000_000_000_000_000
-    return encoder.span(
-        Span(name=name, trace_id=b"t" * 16, span_id=span_id, start_ns=start_ns, end_ns=end_ns)
-    )
-
-
-def records(*found: tuple[str, dict[str, object]]) -> bytes:
-    """A batch of the platform's."""
-    return json.dumps(
-        [{"time": "", "type": kind, "record": record} for kind, record in found]
-    ).encode()
-
-
-def done(status: str, error_type: str = "") -> tuple[str, dict[str, object]]:
-    """A runtimeDone record of the invocation "r"."""
-    return "platform.runtimeDone", {"requestId": "r", "status": status, "errorType": error_type}
-
-
-def report(used_mb: int) -> tuple[str, dict[str, object]]:
-    """A report of the invocation "r"."""
-    metrics = {"memorySizeMB": 128, "maxMemoryUsedMB": used_mb}
-    return "platform.report", {"requestId": "r", "status": "error", "metrics": metrics}
 
 
 def test_whole_story(environment: Environment) -> None:
@@ -298,40 +197,6 @@ def test_replaced(environment: Environment) -> None:
     assert ["annotated", "second"] == found
 
 
-def test_no_room_in_the_notes(environment: Environment) -> None:
-    """Spans that had no room are in the ledger, with the reason."""
-    recorder, _ = environment.begin()
-    for number in range(200):
-        span_id = number.to_bytes(8, "big")
-        recorder.span_started(encoded("x" * 900, span_id), span_id, SCOPE)
-        recorder.span_ended(encoded("x" * 900, span_id, 1), span_id, SCOPE)
-
-    found = len(spans_of(environment.die()))
-    lost = 201 - found
-    assert f"201 spans accepted, {found} exported, {lost} dropped (flight_full {lost})" in (
-        environment.ledger.summary()
-    )
-
-
-def test_no_room_in_the_buffer(tmp_path: Path) -> None:
-    """A story that the buffer cannot take is said and counted."""
-    environment = Environment(tmp_path, max_bytes=10)
-    environment.begin()
-
-    assert [] == environment.die()
-    assert "1 spans accepted, 0 exported, 1 dropped (buffer_full 1)" in environment.ledger.summary()
-    assert "no room for the 1 spans of r, which had no end" in environment.lines[-1]
-
-
-def test_no_destination(tmp_path: Path) -> None:
-    """Where traces go nowhere, a story is counted as what it is."""
-    environment = Environment(tmp_path, drop="no_endpoint")
-    environment.begin()
-
-    assert [] == environment.die()
-    assert "1 dropped (no_endpoint 1)" in environment.ledger.summary()
-
-
 def test_waits_for_a_runtime_that_is_there(environment: Environment) -> None:
     """A runtime that is asked to end may still hand over: it is waited for, but not for long."""
     environment.begin()
@@ -380,63 +245,3 @@ def test_signal_does_nothing_where_nobody_expects_it() -> None:
     """A process that does not know the signal does not notice it."""
     assert signal.SIG_DFL == signal.getsignal(ASK)
     os.kill(os.getpid(), ASK)
-
-
-@patient
-@given(st.binary(max_size=200), st.integers(0, 600), st.binary(max_size=100))
-def test_damage(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int, text: bytes
-) -> None:
-    """Whatever stands in the file, nothing raises, and what is sent is as many spans as it says.
-
-    Text inside of a span that is no UTF-8 is left for the collector to refuse.
-    """
-    environment = Environment(tmp_path_factory.mktemp("flight"))
-    recorder, _ = environment.begin()
-    recorder.span_started(encoded("fetch", SPAN_ID), SPAN_ID, SCOPE)
-    recorder.stacks("stacks")
-    os.pwrite(environment.fd, data, layout.SLOTS_AT + at)
-    os.pwrite(environment.fd, text, layout.TEXT_AT)
-    environment.flight.on_records(text + b'"error"')
-    environment.flight.on_runtime_gone(5_000_000_000_000_000_000)
-    environment.flight.shut_down("failure", NOW, NOW + 2)
-
-    assert not environment.flight.waits(NOW + WORD_S, wall_ns=1, has_runtime=False)
-    batch = environment.buffer.take()
-    assert batch is None or batch.items == count_spans(batch.body)
-    os.close(environment.file.fd)
-    environment.file.fd = -1
-    os.close(environment.fd)
-
-
-@patient
-@given(st.lists(st.binary(min_size=1, max_size=80), max_size=5), st.binary(max_size=80))
-def test_strange_notes(payloads: list[bytes], resource: bytes) -> None:
-    """Frames that are whole and hold nonsense give a story or a ValueError, nothing else."""
-    texts = ["1", "r", *[""] * (len(layout.HEAD_TEXTS) - 2)]
-    head = layout.frame(layout.HEAD, bytes(54) + "\0".join(texts).encode(), b"1234")
-    kinds = (layout.OPEN, layout.CLOSED, layout.STACKS, layout.LEFT, layout.CAUSE)
-    frames = [layout.frame(*pair, b"1234") for pair in zip(kinds, payloads, strict=False)]
-    fallen = Fallen(
-        shutdown_reason="failure",
-        batches=[],
-        text=b"",
-        resource=layout.frame(layout.RESOURCE, resource or b"x", b"once"),
-        gone_ns=7,
-        died_first=True,
-    )
-
-    story = fallen.tell(head + b"".join(frames) + layout.END)
-    request = ExportTraceServiceRequest.FromString(story.body)
-    found = [s for r in request.resource_spans for p in r.scope_spans for s in p.spans]
-    assert story.spans == len(found)
-
-
-def test_no_file(tmp_path: Path) -> None:
-    """Without a file there is nothing to tell, and nothing breaks."""
-    ends = EndTracker(subscribed=False)
-    flight = Flight(-1, ends, Buffer(Ledger()), Lines())
-    flight.ask()
-    flight.shut_down("failure", NOW, NOW + 2)
-
-    assert not flight.waits(NOW, wall_ns=1, has_runtime=False)
