@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import shutil
 import socket
-import ssl
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,6 +13,7 @@ import pytest
 from extension_fakes import ExtensionProcess, FakePlatform, Function
 from fake_collector import BY_REQUESTS, ENDPOINT, LIMIT_S, Answer, FakeCollector, traces
 from lambdascope.wire import names
+from tls_kit import TlsFront, openssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,27 +121,12 @@ def test_name_that_is_unknown(start: Start) -> None:
 def test_tls(start: Start, tmp_path: Path, collector: FakeCollector, trusted: bool) -> None:
     """Over TLS the certificate is checked against the user's, and exports can be cut as well."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-            ),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key)),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=30,
+    openssl(
+        *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-days", "2", "-subj", "/CN=localhost", "-keyout", key),
+        *("-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate),
     )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with _TlsFront(context, collector) as front:
+    with TlsFront(collector.endpoint, (certificate, key)) as front:
         variables = {f"{PREFIX}CERTIFICATE": str(certificate)} if trusted else {}
         function = start(**{ENDPOINT: front.endpoint, names.ENV_FLUSH: "end", **variables})
         if not trusted:
@@ -156,58 +140,6 @@ def test_tls(start: Start, tmp_path: Path, collector: FakeCollector, trusted: bo
         collector.plan(Answer(hold=threading.Event()))
         assert function.invoke("b", limit_s=1.5) < 1.5
         collector.wait_left(1)
-
-
-class _TlsFront:
-    """Takes TLS connections and passes their bytes to a collector and back."""
-
-    def __init__(self, context: ssl.SSLContext, collector: FakeCollector) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._context = context
-        self._target = collector.endpoint.removeprefix("http://").split(":")
-        self._threads = [threading.Thread(target=self._accept)]
-        self.endpoint = f"https://127.0.0.1:{self._server.getsockname()[1]}"
-
-    def __enter__(self) -> _TlsFront:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        for thread in self._threads:
-            thread.join(LIMIT_S)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                raw, _ = self._server.accept()
-            except OSError:
-                return
-            try:
-                client = self._context.wrap_socket(raw, server_side=True)
-            except OSError:
-                raw.close()
-                continue
-            target = socket.create_connection((self._target[0], int(self._target[1])))
-            for source, sink in ((client, target), (target, client)):
-                thread = threading.Thread(target=_copy, args=(source, sink))
-                self._threads.append(thread)
-                thread.start()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-    except OSError:
-        pass  # one side is gone, and so is the other in a moment
-    for one in (source, sink):
-        try:
-            one.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-    source.close()
 
 
 @pytest.mark.parametrize(
