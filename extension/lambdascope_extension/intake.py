@@ -174,21 +174,28 @@ class Intake:
             raise BadBody(503, "too many large requests at a time")
         self._working_bytes += size
 
-        def work() -> Message | None:
-            message = self._checked(signal, kind, head, body, None)
+        def work() -> Message | BadBody | None:
+            try:
+                message = self._checked(signal, kind, head, body, None)
+            except BadBody as refusal:
+                # Without its traceback, in whose frames the body is.
+                return BadBody(refusal.status, str(refusal))
             if message is not None and signal not in self._drop_reasons:
                 self._buffer.prepare(message)
             return message
 
         def done(found: object) -> None:
             self._working_bytes -= size
-            try:
-                if isinstance(found, Exception):
-                    raise found
-                self._accept(found)  # type: ignore[arg-type]  # what `work` gives
-                data = _ACCEPTED[kind]
-            except BadBody as refusal:
-                data = self._refusal(head, refusal, kind)
+            if isinstance(found, BadBody):
+                data = self._refusal(head, found, kind)
+            elif isinstance(found, Exception):
+                raise found  # a fault of ours
+            else:
+                try:
+                    self._accept(found)  # type: ignore[arg-type]  # what `work` gives
+                    data = _ACCEPTED[kind]
+                except BadBody as refusal:
+                    data = self._refusal(head, refusal, kind)
             self.answer(connection, data)
 
         worker.add(work, done)

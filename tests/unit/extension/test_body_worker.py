@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import select
@@ -12,6 +13,7 @@ import pytest
 from fake_collector import traces
 from lambdascope.wire import names
 from lambdascope.wire.http1 import encode_request
+from lambdascope_extension.bodies import BadBody
 from lambdascope_extension.body_worker import BodyWorker
 from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.end_tracker import EndTracker
@@ -177,6 +179,22 @@ def test_compressed_bodies_are_large(working: Working, body: bytes, status: byte
     assert b"" == answer(client)
     working.collect()
     assert status == answer(client)[9:12]
+
+
+def test_refused_bodies_are_not_kept(working: Working) -> None:
+    """What is refused leaves nothing behind that only the garbage collector would find."""
+    bomb = request(gzip.compress(bytes(50_000_000), 1), ("Content-Encoding", "gzip"))
+    client = working.connect()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            send(working, client, bomb)
+            working.collect()
+            assert b"413" == answer(client)[9:12]
+        assert [] == [one for one in gc.get_objects() if isinstance(one, BadBody)]
+    finally:
+        gc.enable()
 
 
 def test_secrets_are_taken_out(working: Working) -> None:
