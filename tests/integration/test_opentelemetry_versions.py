@@ -27,6 +27,7 @@ USES_ALL = """
     import importlib.util, sys
     importlib.util.find_spec("opentelemetry")  # as some libraries look whether it is there
     from opentelemetry import metrics, trace
+    from opentelemetry._logs import LogRecord, SeverityNumber, get_logger
 
     tracer = trace.get_tracer("orders", "1.2")
     taken = metrics.get_meter("orders").create_counter("orders.taken")
@@ -35,6 +36,8 @@ USES_ALL = """
         with tracer.start_as_current_span("outer", attributes={"order": 17}) as span:
             span.add_event("looked")
             taken.add(2)
+            record = LogRecord(body="taken", severity_number=SeverityNumber.INFO, timestamp=17)
+            get_logger("orders").emit(record)
         trace.get_current_span().set_attribute("customer", 7)
         import opentelemetry.version
         places = {
@@ -104,8 +107,8 @@ def settings(folder: Path, versions: Path, theirs: str, ours: str) -> dict[str, 
 def test_sets_are_never_mixed(
     collector: Collector, tmp_path: Path, otel_versions: Path, case: Case
 ) -> None:
-    """All modules are of one version, from where they should be; spans and metrics arrive, or one
-    line says what is missing."""
+    """All modules are of one version, from where they should be; all signals arrive, or one line
+    says what is missing."""
     chosen = settings(tmp_path, otel_versions, case.theirs, case.ours)
     with running(
         tmp_path / "task", USES_ALL, endpoint=collector.http_endpoint, **chosen
@@ -126,6 +129,7 @@ def test_sets_are_never_mixed(
         assert invoke["spanId"] == outers[0]["parentSpanId"]
         assert (17, "looked") == (outers[0]["attributes"]["order"], outers[0]["events"][0]["name"])
         assert "orders.taken" in {metric["name"] for metric in collector.wait_for_metrics(1)}
+        assert ["taken"] == [record["body"] for record in collector.wait_for_log_records(1)]
 
 
 def test_untouched_costs_nothing(collector: Collector, tmp_path: Path, otel_versions: Path) -> None:
