@@ -144,9 +144,10 @@ class Flusher:
         self._sent.clear()
         self._buffer.expire(now - self.settings.queue_age_s)
         if everything:
-            # However long the pause would have been: there is no later.
+            # However long the pause would have been: there is no later. All attempts are to fit.
             for health in self._health.values():
                 health.answered()
+                health.longest_pause_s = max(0.0, until - now) / self.last_attempts
             self._failed_attempts.clear()
             self._note_health()
         self.resume(now)

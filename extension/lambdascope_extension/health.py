@@ -31,17 +31,19 @@ _RANDOM_BYTES = 4
 
 class Health:
     """`failures` in a row, `retry_at` (0: at once), `latency` of successes, None before the first.
+    No pause that is drawn is longer than `longest_pause_s`.
 
     `random` gives a number from 0 to 1. It is the kernel's by default: environments of one function
     fail together and must not come back together, also those restored from one snapshot.
     """
 
-    __slots__ = ("_random", "failures", "latency", "retry_at")
+    __slots__ = ("_random", "failures", "latency", "longest_pause_s", "retry_at")
 
     def __init__(self, random: Callable[[], float] | None = None) -> None:
         self.failures = 0
         self.retry_at = 0.0
         self.latency: float | None = None
+        self.longest_pause_s = LONGEST_PAUSE_S
         self._random = random or _random
 
     def state(self, now: float) -> str:
@@ -78,7 +80,7 @@ class Health:
         """
         self.failures += 1
         doubled = 1 << min(self.failures - 1, _MAX_DOUBLINGS)
-        limit = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * doubled)
+        limit = min(self.longest_pause_s, FIRST_PAUSE_S * doubled)
         self.retry_at = now + min(retry_after, LONGEST_RETRY_AFTER_S) + limit * self._random()
 
     def was_cut(self, now: float, elapsed: float) -> None:

@@ -14,17 +14,18 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lambdascope.emulator.config import FunctionConfig
 from lambdascope.emulator.environment import ExecutionEnvironment
 from lambdascope.emulator.records import SUCCESS
 from lambdascope.wire import names
+from lambdascope_extension.spool import PREFIX, parse
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Mapping
-    from pathlib import Path
 
     from lambdascope.emulator.records import InvocationRecord, LogLine
 
@@ -48,6 +49,8 @@ def handler(event, context):
         with tracer.start_as_current_span(name):
             note("span " + name)
             pause.wait(event["pause_s"])
+            if event.get("hangs_in") == name:
+                pause.wait()
             if event.get("dies_in") == name:
                 os.kill(os.getpid(), signal.SIGKILL)
     return len(event["spans"])
@@ -102,10 +105,17 @@ class Records:
 
 class Life:
     """An environment from init to shutdown. `possible` are the names of all spans that handlers may
-    have made, `generations` is how often there were new processes."""
+    have made, `generations` is how often there were new processes, `spooled` how
+    many spans were left in a spool, because the last reset was the end."""
 
     def __init__(
-        self, folder: Path, endpoint: str, variables: Mapping[str, str], *, app: str = APP
+        self,
+        folder: Path,
+        endpoint: str,
+        variables: Mapping[str, str],
+        *,
+        app: str = APP,
+        timeout_ms: int = 30_000,
     ) -> None:
         folder.mkdir(parents=True)
         self.name = folder.name
@@ -118,7 +128,7 @@ class Life:
             task_root=str(folder),
             function_name=FUNCTION,
             memory_limit=False,
-            timeout_ms=30_000,
+            timeout_ms=timeout_ms,
             variables={_JOURNAL: str(self._journal), names.ENV_OTLP_PORT: "0", **variables},
         )
         self.environment = ExecutionEnvironment(config, on_log=self._on_log, otlp_endpoint=endpoint)
@@ -126,6 +136,7 @@ class Life:
         self.possible: set[str] = set()
         self.invocations = 0
         self.generations = 0
+        self.spooled = 0
 
     def start(self) -> None:
         """Init, and the freeze behind it."""
@@ -163,6 +174,7 @@ class Life:
 
     def end(self) -> None:
         """Shut down; everything that was said is in `lines` then."""
+        self.spooled = self._spooled()
         self.environment.shutdown()
         if self.records is not None:
             self.records.close()
@@ -193,6 +205,11 @@ class Life:
     def not_handed_over(self) -> int:
         """What runtimes said that they could not hand over."""
         return sum(int(m[1]) for line in self.lines if (m := _NOT_HANDED.search(line)))
+
+    def _spooled(self) -> int:
+        folder = Path(self.environment._host.directory)
+        batches = [batch for one in folder.glob(f"{PREFIX}*") for batch in parse(one.read_bytes())]
+        return sum(batch.items for batch in batches if batch.signal == "traces")
 
     def _on_log(self, line: LogLine) -> None:
         if line.source != "platform":

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # By name what the collector does with a request; the others are done here.
 AT_COLLECTOR = ("429", "503", "slow", "reset", "lost", "key", "partial", "freeze")
-FAULTS = ("none", "down", *AT_COLLECTOR, "thaw", "killed", "records", "all")
+FAULTS = ("none", "down", *AT_COLLECTOR, "thaw", "killed", "timeout", "records", "all")
 # Periodic and continuous with short intervals, so that there is much to go wrong.
 _MODES = ("adaptive", "adaptive", "end", "periodic,50", "continuous,50")
 _CLEAN = "clean"
@@ -34,6 +34,7 @@ _FAULTY = "faulty"
 _REPLAYED = "replayed"
 _COMMAND = "import sys; from lambdascope.cli.main import main; sys.exit(main())"
 _LIVES_OF = (10, 70)
+_TIMEOUT_MS = 1500
 # Long enough for pauses of a retry to end; the longest ones are a freeze that connections die in.
 _LONG_GAPS = 0.03
 _LONG_GAP_S = 6.0
@@ -53,7 +54,12 @@ class Pair:
         run.collector.tell(_FAULTY, faults=self._faults, rate=run.rate, up=True)
         folder = run.folder / f"{run.fault}{number}"
         self.clean = Life(folder / _CLEAN, run.endpoints[_CLEAN], variables)
-        self.faulty = Life(folder / f"{run.fault}-{number}", run.endpoints[_FAULTY], variables)
+        self.faulty = Life(
+            folder / f"{run.fault}-{number}",
+            run.endpoints[_FAULTY],
+            variables,
+            timeout_ms=_TIMEOUT_MS if self._has("timeout") else 30_000,
+        )
         self.lives = (self.clean, self.faulty)
         if self._has("records"):
             self.faulty.records = Records(self.faulty.environment, draw)
@@ -83,6 +89,8 @@ class Pair:
                 faulty_event = {**event, "dies_in": f"{number}.{draw.randrange(count)}"}
             else:
                 killed_after_s = draw.random() ** 2 * 0.03
+        elif self._has("timeout") and draw.random() < run.rate / 15:
+            faulty_event = {**event, "hangs_in": f"{number}.{draw.randrange(count)}"}
         self._disturb()
         answers: dict[str, Answered] = {}
         for life in draw.sample(self.lives, 2):

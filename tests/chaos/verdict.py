@@ -139,8 +139,8 @@ class Verdict:
             if ledger["accepted"] != ledger["exported"] + sum(lost.values()) + ledger["held"]:
                 self._fault(life, f"a ledger is out of balance: {ledger}")
         dropped["not handed over"] += life.not_handed_over()
-        dropped += Counter()
-        counted = sum(n for reason, n in dropped.items() if reason not in _SHOWN)
+        dropped["spooled"] = life.spooled
+        counted = sum(n for reason, n in dropped.items() if reason not in _SHOWN) + life.spooled
         twice = [kinds[one].name for one, count in arrived.items() if count > 1]
         if twice:
             self._fault(life, f"arrived in two batches: {twice[:5]} and {len(twice)} in all")
@@ -170,7 +170,6 @@ class Verdict:
         self.spans += len(kinds) + len(missing)
         self.exported += len(arrived)
         self.doubtful += len(arrived.keys() & gone.keys())
-        del dropped["spooled"]
         self.dropped += dropped
 
     def _fault(self, life: Life, text: str) -> None:

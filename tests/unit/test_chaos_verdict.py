@@ -18,6 +18,7 @@ class Life:
     name = "life"
     invocations = 1
     generations = 1
+    spooled = 0
 
     def __init__(self, *made: str, ledgers: tuple[dict[str, int], ...] = ()) -> None:
         self.possible = set(made)

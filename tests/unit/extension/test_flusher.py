@@ -191,6 +191,20 @@ def test_last_round_has_so_many_attempts() -> None:
     assert 3 == len(bench.exporter.sent)
 
 
+def test_all_attempts_fit_into_the_last_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However unlucky the draw: a collector that fails fast is asked as often as it may be."""
+    monkeypatch.setattr(health, "_random", lambda: 1.0)
+    bench = Bench()
+    bench.flusher.last_attempts = 4
+    bench.put(1.0)
+    bench.flusher.begin(1.0, 2.8, everything=True)
+    now = 1.0
+    while bench.finish(now + 0.02, RETRY):
+        now = bench.flusher.retry_at(now)
+        bench.flusher.resume(now)
+    assert 4 == len(bench.exporter.sent)
+
+
 def test_refused_is_dropped() -> None:
     """What the collector will never take is dropped under its status."""
     bench = Bench()
