@@ -7,7 +7,7 @@ extension. All notes are monotonic nanoseconds.
 
 from __future__ import annotations
 
-from lambdascope.wire.names import INIT_ON_DEMAND
+from lambdascope.wire.names import INIT_ON_DEMAND, INIT_PROACTIVE
 
 # Lambda hands an on-demand event out right after init; later than this, init was proactive.
 PROACTIVE_NS = 10_000_000_000
@@ -48,9 +48,14 @@ class InitPhase:
         waited_ns = received_ns - self.ended_ns
         return self.init_type == INIT_ON_DEMAND and waited_ns < PROACTIVE_NS
 
+    def kind(self, received_ns: int) -> str:
+        """Lambda's type of the init, or "proactive", by when the first event was received."""
+        is_ahead = self.init_type == INIT_ON_DEMAND and not self.is_of(received_ns)
+        return INIT_PROACTIVE if is_ahead else self.init_type
+
     def facts(self, received_ns: int, offset_ns: int) -> bytes:
         """What the flight file holds of it, beside the first invocation: see wire/flight.py."""
-        texts = [f"{self.is_of(received_ns):d}", self.init_type]
+        texts = [f"{self.is_of(received_ns):d}", self.kind(received_ns)]
         for name, start_ns, end_ns in [
             ("", self.entered_ns - self.cpu_ns, self.ended_ns),
             *self.parts,

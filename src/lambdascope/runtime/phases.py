@@ -225,6 +225,7 @@ class Phases:
             spans = init_spans(init, self._clock, trace_id=trace_id, parent_span_id=parent)
         else:
             spans = init_spans(init, self._clock, trace_id=urandom(16), parent_span_id=b"")
+            spans[0].attributes[names.LAMBDASCOPE_INIT_TYPE] = init.kind(times.received_ns)
             invoke.links.append(Link(trace_id=spans[0].trace_id, span_id=spans[0].span_id))
         if init.restore is not None:
             restored = restore_spans(init, init.restore, self._clock)

@@ -182,6 +182,7 @@ ENV_CREDENTIALS_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 ENV_CREDENTIALS_TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"  # noqa: S105 - a variable's name
 
 INIT_ON_DEMAND = "on-demand"
+INIT_PROACTIVE = "proactive"  # ours: Lambda says "on-demand" of these too
 INIT_SNAP_START = "snap-start"
 INIT_MANAGED_INSTANCES = "lambda-managed-instances"
 

@@ -116,7 +116,7 @@ def test_first_invocation(path: Path) -> None:
     (_, head), (kind, facts) = frames(path)
     assert (1, layout.INIT) == (head[52], kind)
     at = [str(offset + ns) for ns in (30, 80, 60, 70)]
-    texts = ["0", "on-demand", "", *at[:2], "load handler", *at[2:]]
+    texts = ["0", "proactive", "", *at[:2], "load handler", *at[2:]]
     assert texts[1:] == facts.decode().split("\0")[1:]
     flight.ended()
     begin(flight)

@@ -154,6 +154,24 @@ def test_init_ahead_of_time_is_linked(waited_ms: int, init_type: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("waited_ms", "init_type", "expected"),
+    [
+        (1, "on-demand", "on-demand"),
+        (9_900, "on-demand", "on-demand"),
+        (10_000, "on-demand", "proactive"),
+        (60_000, "provisioned-concurrency", "provisioned-concurrency"),
+        (60_000, "lambda-managed-instances", "lambda-managed-instances"),
+    ],
+)
+def test_kinds_of_init_are_told_apart(waited_ms: int, init_type: str, expected: str) -> None:
+    """An init that Lambda ran ahead of a function on demand has a kind of its own."""
+    environment = _Environment(waited_ms=waited_ms, AWS_LAMBDA_INITIALIZATION_TYPE=init_type)
+    init = next(span for span in environment.finish() if span.name == "init hello")
+
+    assert expected == _attributes(init)["lambdascope.init.type"]
+
+
 def test_error() -> None:
     """A failure is the span's status, its error.type, and one exception event."""
     environment = _Environment()
