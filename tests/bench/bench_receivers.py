@@ -2,7 +2,7 @@
 
 Run by hand: ``python tests/bench/bench_receivers.py [SECONDS]``. The same OTLP/HTTP requests go to
 each over two connections, and each sends on to the same sink with gzip, which Rotel insists on. CPU
-is that of all threads of the receiver. ``--spans N`` sends N spans through the extension alone
+is that of all threads of the receiver; the extension's last flush, of 8 MB at most, is not in it. ``--spans N`` sends N spans through the extension alone
 and prints its memory on the way.
 """
 
@@ -24,9 +24,10 @@ from bench_memory import cpu_ms, pss_mb
 from sink import MARK, Sink, started
 
 import peers
-from collector import _config, _free_ports, _Process
+from collector import _config, _Process
 from extension_fakes import ExtensionProcess, FakePlatform
 from fake_collector import ENDPOINT, traces
+from free_ports import free_ports
 from lambdascope.transport.connection import Connection
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def extension(sink: Sink) -> Iterator[tuple[int, int]]:
 @contextlib.contextmanager
 def other(name: str, sink: Sink) -> Iterator[tuple[int, int]]:
     """Port and pid of another receiver, set up to batch as it does by itself."""
-    http, grpc = (f"127.0.0.1:{port}" for port in _free_ports(2))
+    http, grpc = (f"127.0.0.1:{port}" for port in free_ports(2))
     with tempfile.TemporaryDirectory() as folder:
         if name == "Rotel":
             command = [
