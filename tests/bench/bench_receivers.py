@@ -2,8 +2,8 @@
 
 Run by hand: ``python tests/bench/bench_receivers.py [SECONDS]``. The same OTLP/HTTP requests go to
 each over two connections, and each sends on to the same sink with gzip, which Rotel insists on. CPU
-is that of all threads of the receiver; the extension's last flush, of 8 MB at most, is not in it. ``--spans N`` sends N spans through the extension alone
-and prints its memory on the way.
+is that of all threads of the receiver; the extension's last flush, of 8 MB at most, is not in it.
+``--spans N`` sends N spans through the extension alone and prints its memory on the way.
 """
 
 from __future__ import annotations
