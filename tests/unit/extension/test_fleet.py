@@ -12,7 +12,7 @@ from lambdascope_extension.answers import EXPORTED, RETRY
 from unit.extension.flusher_bench import Bench
 
 ENVIRONMENTS = 200
-GAP_S = 2.0
+GAP_S = 5.5  # each invocation may be held for its export
 HANDLER_S = 0.02
 ANSWER_S = 0.05
 OUTAGE = (60.0, 90.0)
