@@ -23,7 +23,7 @@ from lambdascope_extension.body_worker import BodyWorker
 from lambdascope_extension.config import default_handoff_file, environment
 from lambdascope_extension.end_tracker import EndTracker
 from lambdascope_extension.flight import Flight
-from lambdascope_extension.gate import open_gate, open_sampler
+from lambdascope_extension.gate import open_sampler
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.lifecycle import Lifecycle
@@ -31,6 +31,7 @@ from lambdascope_extension.platform_config import read_platform_config
 from lambdascope_extension.reactor import Reactor
 from lambdascope_extension.routes import Routes
 from lambdascope_extension.say import describe_fault, say
+from lambdascope_extension.scrubber import open_scrubber
 from lambdascope_extension.server import HttpServer
 from lambdascope_extension.telemetry import open_telemetry
 
@@ -75,9 +76,9 @@ class Parts:
             say(problem)
         self.client = client
         self.reactor = Reactor()
-        self.buffer = open_gate(routes.buffer, environ, say)
-        sampler = open_sampler(self.buffer, environ, say)
-        self.buffer = sampler or self.buffer
+        routes.buffer.scrubber = open_scrubber(environ, say)
+        sampler = open_sampler(routes.buffer, environ, say)
+        self.buffer = sampler or routes.buffer
         self.leftovers = routes.leftovers
         telemetry = open_telemetry(self.reactor, client, platform.types)
         self.ends = EndTracker(subscribed=telemetry is not None)
@@ -120,6 +121,7 @@ class Parts:
 
     def _serve(self, listener: socket) -> HttpServer:
         server = HttpServer(self.reactor, listener, self.intake.handle)
+        server.shortcut = self.intake.shortcut
         server.on_refused = self.intake.on_refused
         self.intake.answer = server.answer
         server.on_closed = self.lifecycle.on_closed

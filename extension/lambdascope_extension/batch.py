@@ -56,6 +56,19 @@ class Message:
         self.received = received
         self.urgent = urgent
 
+    def copy(self) -> Message:
+        """Another one with the same content."""
+        other = Message(
+            signal=self.signal,
+            kind=self.kind,
+            body=self.body,
+            items=self.items,
+            received=self.received,
+            urgent=self.urgent,
+        )
+        other.request_id, other.scrub_fault = self.request_id, self.scrub_fault
+        return other
+
 
 class Batch:
     """What one request to the collector carries, with an id that stays the same when it is

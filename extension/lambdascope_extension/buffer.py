@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from lambdascope_extension.scrubber import Scrubber
+
 __all__ = ["MAX_BATCH_BYTES", "MAX_HELD_BYTES", "Batch", "Buffer", "Message"]
 
 MAX_HELD_BYTES = 8 * 1024 * 1024
@@ -22,6 +24,7 @@ MAX_HELD_BYTES = 8 * 1024 * 1024
 MAX_BATCH_BYTES = 1_000_000
 # Smaller requests than this would cost more than they save.
 LEAST_BATCH_BYTES = 16_384
+NOT_SCRUBBED = "not_scrubbed"
 
 
 class _Queue:
@@ -61,6 +64,7 @@ class Buffer:
         "_returned",
         "held_bytes",
         "ledger",
+        "scrubber",
     )
 
     def __init__(
@@ -77,9 +81,12 @@ class Buffer:
         self._limits: dict[str, int] = {}
         self._fresh: dict[tuple[str, str, bool], _Queue] = {}
         self._returned: list[Batch] = []
+        self.scrubber: Scrubber | None = None
 
     def prepare(self, message: Message) -> None:
-        """What `put` would do first and takes long; any thread may do it before. Here nothing."""
+        """What `take` would do and takes long; any thread may do it before."""
+        if self.scrubber is not None:
+            self.scrubber.prepare(message)
 
     def put(self, message: Message) -> bool:
         """Accept a body; False when there is no room, and then nothing is counted.
@@ -141,16 +148,27 @@ class Buffer:
         return fresh | {batch.signal for batch in self._returned}
 
     def take(self, skip: Container[str] = ()) -> Batch | None:
-        """The next batch of a signal that is not in `skip`; None when there is none."""
+        """The next batch of a signal that is not in `skip`; None when there is none.
+
+        It has passed the scrubber: nothing leaves in another way.
+        """
+        return self._next(skip, self.scrubber)
+
+    def _next(self, skip: Container[str], scrubber: Scrubber | None) -> Batch | None:
         returned = next((one for one in self._returned if one.signal not in skip), None)
-        key = self._oldest([key for key in self._fresh if key[0] not in skip])
-        if returned is not None and (returned.urgent or key is None or not key[2]):
-            self._returned.remove(returned)
-            return returned
-        if key is None:
-            return None
-        limit = min(self._batch_bytes, self._limits.get(key[0], self._batch_bytes))
-        return self._cut(key, limit if key[1] == CONTENT_TYPE_PROTOBUF else 0)
+        while True:
+            key = self._oldest([key for key in self._fresh if key[0] not in skip])
+            if returned is not None and (returned.urgent or key is None or not key[2]):
+                self._returned.remove(returned)
+                return returned
+            if key is None:
+                return None
+            limit = min(self._batch_bytes, self._limits.get(key[0], self._batch_bytes))
+            messages = self._cut(key, limit if key[1] == CONTENT_TYPE_PROTOBUF else 0)
+            if scrubber is not None:
+                messages = self._cleaned(messages, scrubber)
+            if messages:
+                return Batch(messages)
 
     def limit(self, signal: str, size: int) -> None:
         """From now on, batches of a signal have at most `size` bytes, if that is sensible."""
@@ -200,7 +218,8 @@ class Buffer:
 
     def drop_all(self, reason: str, signals: Container[str] = SIGNALS) -> None:
         """Everything that is held of these signals, and not taken, is lost."""
-        while (batch := self.take([one for one in SIGNALS if one not in signals])) is not None:
+        skip = [one for one in SIGNALS if one not in signals]
+        while (batch := self._next(skip, None)) is not None:
             self.drop(batch, reason)
 
     def _return(self, batches: list[Batch]) -> None:
@@ -213,7 +232,7 @@ class Buffer:
         if ordinary is None and urgent:
             key = self._oldest([key for key in self._fresh if not key[2]])
             if key is not None:
-                return self._cut(key, 0)
+                return Batch(self._cut(key, 0))
             ordinary = next(iter(self._returned), None)
         if ordinary is not None:
             self._returned.remove(ordinary)
@@ -226,9 +245,21 @@ class Buffer:
             keys, key=lambda one: (not one[2], fresh[one].messages[0].received), default=None
         )
 
-    def _cut(self, key: tuple[str, str, bool], limit: int) -> Batch:
+    def _cut(self, key: tuple[str, str, bool], limit: int) -> list[Message]:
         queue = self._fresh[key]
-        batch = Batch(queue.cut(limit))
+        messages = queue.cut(limit)
         if not queue.messages:
             del self._fresh[key]
-        return batch
+        return messages
+
+    def _cleaned(self, messages: list[Message], scrubber: Scrubber) -> list[Message]:
+        cleaned, lost = scrubber.clean(messages)
+        if cleaned is not messages:
+            self.held_bytes += _size(cleaned) - _size(messages)
+            for message in lost:
+                self.ledger.drop(message.signal, message.items, NOT_SCRUBBED)
+        return cleaned
+
+
+def _size(messages: list[Message]) -> int:
+    return sum([len(one.body) for one in messages])

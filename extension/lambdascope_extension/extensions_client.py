@@ -12,11 +12,17 @@ from time import sleep
 from lambdascope.transport.connection import Connection, ConnectionLost, split_address
 from lambdascope.wire import names
 from lambdascope.wire.errors import ProtocolError, RemoteProtocolError
-from lambdascope.wire.extensions_api import ExtensionNext, Register, parse_event
+from lambdascope.wire.extensions_api import (
+    ExtensionNext,
+    Invoke,
+    Register,
+    glance_at_invoke,
+    parse_event,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from lambdascope.wire.extensions_api import Invoke, Shutdown
+    from lambdascope.wire.extensions_api import Shutdown
 
 # The platform answers everything but next at once; the limit is that of the init phase.
 _REGISTER_S = names.INIT_TIMEOUT_MS / 1000
@@ -79,6 +85,8 @@ class ExtensionsClient(Connection):
             if not self.identifier:
                 raise RemoteProtocolError(f"answered without {names.EXTENSION_IDENTIFIER}")
             self._next = ExtensionNext(identifier=self.identifier).to_request(self._common)
+            # From here on bodies are all that is read.
+            self._skips_headers = True
             return events
         if names.INVALID_EXTENSION_EVENT.encode() in body and names.EVENT_INVOKE in events:
             return self.register(name, (names.EVENT_SHUTDOWN,))
@@ -114,8 +122,16 @@ class ExtensionsClient(Connection):
         self.waiting = True
 
     def read_event(self) -> Invoke | Shutdown:
-        """The event that poll announced. Raises Refused, ConnectionLost, RemoteProtocolError."""
-        return parse_event(self._read_next())
+        """The event that poll announced; of INVOKE, its id and deadline at least.
+
+        Raises Refused, ConnectionLost, RemoteProtocolError.
+        """
+        body = self._read_next()
+        usual = glance_at_invoke(body)
+        if usual is None:
+            return parse_event(body)
+        request_id, deadline_ms = usual
+        return Invoke(request_id=request_id, deadline_ms=deadline_ms, invoked_function_arn="")
 
     def _read_next(self) -> bytes:
         self.waiting = False

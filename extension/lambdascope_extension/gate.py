@@ -1,8 +1,7 @@
-"""What everything passes on its way into the buffer: secrets are taken out of it here.
+"""What spans pass on their way into the buffer, where they are sampled.
 
-The assembly puts it in front of the buffer for all that make messages, so that no secret reaches a
-collector, a spool or a log. The rules are loaded with the first message, because the start has no
-use for them. What cannot be looked through is dropped, and counted.
+The assembly puts it in front of the buffer for all that make messages. What samples is loaded only
+where a ratio is set.
 """
 
 from __future__ import annotations
@@ -16,14 +15,6 @@ if TYPE_CHECKING:
 
     from lambdascope_extension.batch import Message
     from lambdascope_extension.sampling_gate import SamplingGate
-
-NOT_SCRUBBED = "not_scrubbed"
-
-
-def open_gate(buffer: Buffer, environ: Mapping[str, str], say: Callable[[str], None]) -> Buffer:
-    """The buffer, with a gate that scrubs before it unless that is turned off."""
-    text = environ.get(names.ENV_SCRUB, "").strip()
-    return buffer if text.lower() == "off" else ScrubbingGate(buffer, text, say)
 
 
 def open_sampler(
@@ -72,60 +63,3 @@ class Gate(Buffer):
     def _lose(self, message: Message, reason: str) -> None:
         self.ledger.accept(message.signal, message.items)
         self.ledger.drop(message.signal, message.items, reason)
-
-
-class ScrubbingGate(Gate):
-    """`text` is the variable's value."""
-
-    __slots__ = ("_has_failed", "_scrub", "_text")
-
-    def __init__(self, buffer: Buffer, text: str, say: Callable[[str], None]) -> None:
-        super().__init__(buffer, say)
-        self._text = text
-        self._scrub: Callable[[Message], bytes] | None = None
-        self._has_failed = False
-
-    def prepare(self, message: Message) -> None:
-        """Take the secrets out of it."""
-        if self._scrub is None:
-            self._scrub = _load(self._text, self._say)
-        try:
-            message.body = self._scrub(message)
-            message.scrub_fault = ""
-        except ValueError as error:
-            message.scrub_fault = str(error)
-
-    def put(self, message: Message) -> bool:
-        """As in the base class, without secrets."""
-        if message.scrub_fault is None:
-            self.prepare(message)
-        if not message.scrub_fault:
-            return self._buffer.put(message)
-        if not self._has_failed:
-            self._has_failed = True
-            self._say(
-                f"{message.items} items of {message.signal} are dropped, because they cannot be "
-                f"searched for secrets ({message.scrub_fault}): see {names.ENV_SCRUB}"
-            )
-        self._lose(message, NOT_SCRUBBED)
-        return True
-
-
-def _load(text: str, say: Callable[[str], None]) -> Callable[[Message], bytes]:
-    from lambdascope.otlp.scrub_rules import read_scrub_rules
-
-    rules, unknown = read_scrub_rules(text)
-    if unknown:
-        say(f"{names.ENV_SCRUB} {unknown[:40]!r} is not known, left out: use +name, -name or off")
-
-    def apply(message: Message) -> bytes:
-        if rules is None or not rules.is_hit(message.body):
-            return message.body
-        # Most functions never need it.
-        from lambdascope.otlp.scrub import scrub, scrub_json
-
-        if message.kind == names.CONTENT_TYPE_JSON:
-            return scrub_json(message.body, rules)
-        return scrub(message.signal, message.body, rules)
-
-    return apply

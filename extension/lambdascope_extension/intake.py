@@ -11,7 +11,7 @@ from _operator import _compare_digest
 from time import monotonic
 
 from lambdascope.otlp.names import FAAS_INVOCATION_ID
-from lambdascope.wire import names
+from lambdascope.wire import handoff_post, names
 from lambdascope.wire.http1 import encode_response
 from lambdascope_extension.batch import Message
 from lambdascope_extension.bodies import (
@@ -92,6 +92,24 @@ class Intake:
         self._drop_reasons = drop_reasons
         self._say = say
         self._worker = worker
+        # Of the posts that our runtime sends, the bytes before the request id.
+        self._usual = b""
+
+    def shortcut(self, data: bytes, connection: ClientConnection) -> bytes | None:
+        """The response to the usual post of our runtime; None for any other bytes."""
+        usual = handoff_post.parse(data, self._usual) if self._usual else None
+        if usual is None:
+            return None
+        request_id, spans, body = usual
+        if not body or "traces" in self._drop_reasons or self._ends.has_spans(request_id):
+            return None
+        message = _message("traces", names.CONTENT_TYPE_PROTOBUF, body, spans)
+        message.request_id = request_id
+        if not self._buffer.put(message):
+            return None
+        self._on_spans(request_id, spans, body)
+        self._on_done(request_id, spans)
+        return _ACCEPTED[names.CONTENT_TYPE_PROTOBUF]
 
     def handle(self, head: Head, body: bytes, connection: ClientConnection) -> bytes | None:
         """The response to one whole request; None if `answer` gets it later."""
@@ -101,6 +119,9 @@ class Intake:
             path = self._checked_path(head, is_trusted=is_trusted)
             if path == names.HELLO_PATH:
                 connection.is_runtime = True
+                self._usual = handoff_post.prefix(
+                    head.headers.get("host", ""), self._token.decode()
+                )
                 self._ends.on_hello()
                 if self.handed_over is not None:
                     self.handed_over.is_fed = True
@@ -210,14 +231,8 @@ class Intake:
         body = decoded(head.headers.get("content-encoding", ""), body)
         if not body:
             return None
-        message = Message(
-            signal=signal,
-            kind=kind,
-            body=body,
-            items=count_items(signal, kind, body) if announced is None else announced,
-            received=monotonic(),
-            urgent=tells_of_failure(signal, kind, body),
-        )
+        items = count_items(signal, kind, body) if announced is None else announced
+        message = _message(signal, kind, body, items)
         # Any other sender's was refused.
         message.request_id = head.headers.get(_REQUEST_ID, "")
         return message
@@ -253,18 +268,24 @@ class Intake:
         request_id = head.headers.get(_REQUEST_ID)
         if request_id is None:
             return
-        if self.handed_over is not None and body:
-            self.handed_over.remember(request_id, body)
-        self._ends.on_spans(request_id, items)
+        self._on_spans(request_id, items, body)
         done = head.headers.get(_DONE)
         if done is not None:
             expected = int(done) if done.isascii() and done.isdigit() and len(done) < 10 else 0
-            if not expected and self.handed_over is not None:
-                self.handed_over.leave_out(request_id)
-            if self.on_handed_over is not None:
-                self.on_handed_over(request_id)
-            self._ends.on_done(request_id, expected, monotonic())
-            self.on_done()
+            self._on_done(request_id, expected)
+
+    def _on_spans(self, request_id: str, items: int, body: bytes) -> None:
+        if self.handed_over is not None and body:
+            self.handed_over.remember(request_id, body)
+        self._ends.on_spans(request_id, items)
+
+    def _on_done(self, request_id: str, expected: int) -> None:
+        if not expected and self.handed_over is not None:
+            self.handed_over.leave_out(request_id)
+        if self.on_handed_over is not None:
+            self.on_handed_over(request_id)
+        self._ends.on_done(request_id, expected, monotonic())
+        self.on_done()
 
     def _refusal(self, head: Head, refusal: BadBody, kind: str) -> bytes:
         self._count_refusal(head, refusal.status, str(refusal))
@@ -288,3 +309,14 @@ class Intake:
 def _is_large(head: Head, body: bytes) -> bool:
     """Whether it takes long to look at it, which a compressed one may whatever its size."""
     return len(body) > _SMALL_BYTES or bool(head.headers.get("content-encoding"))
+
+
+def _message(signal: str, kind: str, body: bytes, items: int) -> Message:
+    return Message(
+        signal=signal,
+        kind=kind,
+        body=body,
+        items=items,
+        received=monotonic(),
+        urgent=tells_of_failure(signal, kind, body),
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lambdascope_extension.destination import Destination, ExportConfig
     from lambdascope_extension.flush_policy import State
     from lambdascope_extension.flush_settings import FlushSettings
+    from lambdascope_extension.scrubber import Scrubber
 
 # A lane's share, however many there are: what a dead destination may have waiting.
 LEAST_HELD_BYTES = 2 * 1024 * 1024
@@ -95,8 +96,8 @@ class LanesBuffer(Buffer):
     __slots__ = ("_lanes",)
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
-        super().__init__(LanesLedger(lanes), max_bytes=0)
         self._lanes = lanes
+        super().__init__(LanesLedger(lanes), max_bytes=0)
 
     @property
     def held_bytes(self) -> int:
@@ -106,6 +107,16 @@ class LanesBuffer(Buffer):
     @held_bytes.setter
     def held_bytes(self, size: int) -> None:
         """Nothing is held here."""
+
+    @property
+    def scrubber(self) -> Scrubber | None:
+        """That of every lane."""
+        return self._lanes[0].buffer.scrubber
+
+    @scrubber.setter
+    def scrubber(self, scrubber: Scrubber | None) -> None:
+        for lane in self._lanes:
+            lane.buffer.scrubber = scrubber
 
     def put(self, message: Message) -> bool:
         """Accept a body for all lanes that have room; False when none has any."""

@@ -58,6 +58,8 @@ class HttpServer:
 
     def __init__(self, reactor: Reactor, listener: socket, handle: Handler) -> None:
         self.handle = handle
+        # Answers what it knows at a look, None for all other bytes.
+        self.shortcut: Callable[[bytes, ClientConnection], bytes | None] | None = None
         self.on_refused: Callable[[Head | None, int, str], None] = lambda head, status, text: None
         self.on_closed: Callable[[ClientConnection], None] = lambda connection: None
         self._reactor = reactor
@@ -165,6 +167,12 @@ class HttpServer:
             if connection.drained > _MAX_DRAIN_BYTES:
                 self.close(connection)
             return
+        if connection.is_runtime and connection.parser.idle and self.shortcut is not None:
+            answer = self.shortcut(data, connection)
+            if answer is not None:
+                connection.used_at = monotonic()
+                self._send(connection, answer)
+                return
         try:
             if connection.parser.idle and (head := _whole_head(data)) is not None:
                 self._serve(connection, head, data[len(data) - (head.content_length or 0) :])

@@ -44,6 +44,8 @@ class Handoff:
         self._say = say
         self._connection: Connection | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
+        # Made with the first invocation.
+        self._encode: Callable[[str, int, bytes], bytes] | None = None
         # The spans of the post whose answer has not been read; None when all have been.
         self._unanswered: int | None = None
         self._greeting = False
@@ -121,18 +123,19 @@ class Handoff:
             # Without an extension nothing is lost that anybody would have taken.
             self.dropped_spans += 0 if was_greeting else spans
             return
-        headers = (
-            *self._headers,
-            ("Content-Type", names.CONTENT_TYPE_PROTOBUF),
-            (names.HANDOFF_REQUEST_ID, request_id),
-            (names.HANDOFF_DONE, str(spans)),
-        )
         try:
-            request = encode_request("POST", names.TRACES_PATH, headers, body)
+            request = (self._encode or self._encoder())(request_id, spans, body)
             connection.send(request, timeout=max(0.0, end - monotonic()))
             self._unanswered = spans
         except (ConnectionLost, ProtocolError) as error:
             self._failed(str(error), spans)
+
+    def _encoder(self) -> Callable[[str, int, bytes], bytes]:
+        from lambdascope.wire import handoff_post
+
+        before = handoff_post.prefix(*(value for _, value in self._headers))
+        self._encode = handoff_post.encoder(before)
+        return self._encode
 
     def send_signal(self, path: str, body: bytes, budget_s: float = BUDGET_S) -> None:
         """Hand over metrics or logs, ahead of the spans with which the invocation is done."""

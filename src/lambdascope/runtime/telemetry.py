@@ -7,7 +7,6 @@ of ours: it is said once, counted, and the function goes on without spans.
 from __future__ import annotations
 
 import sys
-from os import urandom
 from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.names import FAAS_TRIGGER_OTHER, FLAG_SAMPLED
@@ -124,9 +123,9 @@ class Telemetry:
         self._config = config
         self._make_phases = make_phases
         self._made: Phases | None = None
-        # Random bytes for the next invocation, drawn while nobody waits; not before the first one,
-        # which may be that of many restored snapshots.
-        self._ids = b""
+        # The place of the next invocation, made while nobody waits; not before the first one, which
+        # may be that of many restored snapshots.
+        self._place: TraceParent | None = None
         # Loaded with the first invocation.
         self._make_place: type[TraceParent] | None = None
         self._handoff: Handoff | DirectExport = handoff
@@ -148,18 +147,13 @@ class Telemetry:
         if self._make_phases is None:
             return
         try:
-            make_place = self._make_place
-            if make_place is None:
-                from lambdascope.runtime.trace_parent import TraceParent
-
-                make_place = self._make_place = TraceParent
             shape = shape_of(event)
             senders = None
             if shape != DIRECT or context.client_context is not None:
                 senders = self._senders(times, shape, event, context)
-            header, policy = times.invocation.trace_id, self._config.xray_policy
-            place = times.trace = make_place(header, policy, senders, ids=self._ids)
-            self._ids = b""
+            place = times.trace = self._place or self._new_place()
+            self._place = None
+            place.find(times.invocation.trace_id, self._config.xray_policy, senders)
             sampler = self._config.sampler
             # Without one nothing is left out: a caller that does not record switches nothing off.
             if sampler is not None and not sampler(place):
@@ -172,6 +166,14 @@ class Telemetry:
                 self.bridge.enter(times)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
+
+    def _new_place(self) -> TraceParent:
+        make_place = self._make_place
+        if make_place is None:
+            from lambdascope.runtime.trace_parent import TraceParent
+
+            make_place = self._make_place = TraceParent
+        return make_place()
 
     def _senders(
         self, times: InvokeTimes, shape: str, event: object, context: LambdaContext
@@ -213,7 +215,7 @@ class Telemetry:
                 body, count = self._with_own(body, count)
         except Exception as fault:  # noqa: BLE001 - telemetry may be lost, an invocation may not
             self._fault(fault)
-        self._ids = urandom(32)
+        self._place = self._new_place()
         if self.sources:
             self._send_signals(at_once=False)
         # Also without spans: the extension waits for the end of the invocation.

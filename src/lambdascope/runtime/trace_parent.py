@@ -52,21 +52,19 @@ class TraceParent:
     )
 
     def __init__(
-        self,
-        header: str | None,
-        policy: str,
-        senders: Senders | None = None,
-        *,
-        ids: bytes = b"",
+        self, header: str | None = None, policy: str = "", senders: Senders | None = None
     ) -> None:
-        """`ids` are 32 random bytes, where there are some at hand."""
-        ids = ids or urandom(32)
+        ids = urandom(32)
         self.span_id, self.report_span_id, self.trace_id = ids[:8], ids[8:16], ids[16:]
         self.parent_span_id = b""
         self.flags = FLAGS_LOCAL
+        self.is_read = False
+        self.find(header, policy, senders)
+
+    def find(self, header: str | None, policy: str, senders: Senders | None) -> None:
+        """Find the parent; for a place that was made before anything of the event was known."""
         self.header = header
         self.is_plain = senders is None
-        self.is_read = False
         if policy == XRAY_PARENT or senders is not None:
             self._read(policy, senders)
 

@@ -82,8 +82,6 @@ class Registered(Message):
 
     def to_response(self) -> bytes:
         """The server's answer."""
-        import json
-
         fields = {
             "functionName": self.function_name,
             "functionVersion": self.function_version,
@@ -92,7 +90,7 @@ class Registered(Message):
         if self.account_id is not None:
             fields["accountId"] = self.account_id
         headers = (_JSON, (names.EXTENSION_IDENTIFIER, self.identifier))
-        return encode_response(names.OK, headers, json.dumps(fields).encode())
+        return encode_response(names.OK, headers, _compact(fields))
 
 
 class ExtensionNext(Message):
@@ -129,8 +127,6 @@ class Invoke(Message):
 
     def to_response(self, event_identifier: str) -> bytes:
         """The server's answer to event/next. `tracing` is left out without a trace header."""
-        import json
-
         fields: dict[str, object] = {
             "eventType": names.EVENT_INVOKE,
             "deadlineMs": self.deadline_ms,
@@ -140,7 +136,7 @@ class Invoke(Message):
         if self.trace_id is not None:
             fields["tracing"] = {"type": "X-Amzn-Trace-Id", "value": self.trace_id}
         headers = (_JSON, (names.EXTENSION_EVENT_IDENTIFIER, event_identifier))
-        return encode_response(names.OK, headers, json.dumps(fields).encode())
+        return encode_response(names.OK, headers, _compact(fields))
 
 
 class Shutdown(Message):
@@ -154,15 +150,13 @@ class Shutdown(Message):
 
     def to_response(self, event_identifier: str) -> bytes:
         """The server's answer to event/next."""
-        import json
-
-        fields = {
+        fields: dict[str, object] = {
             "eventType": names.EVENT_SHUTDOWN,
             "shutdownReason": self.reason,
             "deadlineMs": self.deadline_ms,
         }
         headers = (_JSON, (names.EXTENSION_EVENT_IDENTIFIER, event_identifier))
-        return encode_response(names.OK, headers, json.dumps(fields).encode())
+        return encode_response(names.OK, headers, _compact(fields))
 
 
 class ExtensionError(Message):
@@ -188,6 +182,27 @@ class ExtensionError(Message):
         )
         path = names.EXTENSION_EXIT_ERROR_PATH if self.exiting else names.EXTENSION_INIT_ERROR_PATH
         return encode_request("POST", path, headers, self.body)
+
+
+_INVOKE_BEGINS = b'{"eventType":"INVOKE","deadlineMs":'
+_ID_FOLLOWS = b',"requestId":"'
+_MAX_DIGITS = 15
+
+
+def glance_at_invoke(body: bytes) -> tuple[str, int] | None:
+    """Request id and deadline (Unix ms) of an INVOKE event in the form that Lambda writes it.
+
+    None for any other body, which is for `parse_event`. It takes a tenth of the time, and an
+    extension that wants no more than these two pays it with every invocation.
+    """
+    if not body.startswith(_INVOKE_BEGINS) or b"\\" in body:
+        return None
+    deadline, has_id, rest = body[len(_INVOKE_BEGINS) :].partition(_ID_FOLLOWS)
+    request_id, is_closed, rest = rest.partition(b'"')
+    is_whole = has_id and is_closed and rest[:1] in (b",", b"}") and rest.endswith(b"}")
+    if not is_whole or not deadline.isdigit() or len(deadline) > _MAX_DIGITS:
+        return None
+    return request_id.decode("utf-8", "replace"), int(deadline)
 
 
 def parse_event(body: bytes) -> Invoke | Shutdown:
@@ -253,6 +268,13 @@ def parse_request(
             body=body,
         )
     return None
+
+
+def _compact(fields: Mapping[str, object]) -> bytes:
+    # Loaded by servers only. Without spaces, as Go writes it.
+    import json
+
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def _json_object(body: bytes, where: str) -> dict[str, object]:

@@ -50,6 +50,7 @@ REASONS = {
     505: "HTTP Version Not Supported",
 }
 _BODYLESS = frozenset((100, 101, 204, 304))
+_USUAL_STATUS = {f"HTTP/1.1 {status} {REASONS[status]}": status for status in (200, 202)}
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Names in the spelling of AWS's servers: they need no check and no lowering, which is half of the
 # time that a head takes. Any other spelling gives the same result.
@@ -109,13 +110,17 @@ def parse_headers(lines: Iterable[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
+        if not colon:
+            raise RemoteProtocolError(f"malformed header line {line[:60]!r}")
         key = _KNOWN.get(name)
-        if key is None or not colon:
-            if not colon or not _is_token(name):
+        if key is None:
+            if not _is_token(name):
                 raise RemoteProtocolError(f"malformed header line {line[:60]!r}")
             key = name.lower()
         value = value.strip(" \t")
-        headers[key] = value if key not in headers else _repeated(key, headers[key], value)
+        if key in headers:
+            value = _repeated(key, headers[key], value)
+        headers[key] = value
     return headers
 
 
@@ -159,6 +164,18 @@ def parse_response_head(raw: bytes) -> Head:
     """Parse a response head (everything before the blank line). Raises RemoteProtocolError."""
     lines = split_lines(raw)
     start = lines[0]
+    del lines[0]
+    status = _USUAL_STATUS.get(start) or _status(start)
+    head = Head(method="", target="", status=status, headers=parse_headers(lines))
+    _frame(head, start[:8])
+    if status < 200 or status in _BODYLESS:
+        head.content_length, head.chunked = 0, False
+    elif head.content_length is None and not head.chunked:
+        head.keep_alive = False
+    return head
+
+
+def _status(start: str) -> int:
     version, code = start[:8], start[9:12]
     if (
         (version != "HTTP/1.1" and version != "HTTP/1.0")
@@ -170,14 +187,29 @@ def parse_response_head(raw: bytes) -> Head:
     status = int(code)
     if status < 100 or status == 101:
         raise RemoteProtocolError(f"unexpected status line {start[:60]!r}")
-    del lines[0]
-    head = Head(method="", target="", status=status, headers=parse_headers(lines))
-    _frame(head, version)
-    if status < 200 or status in _BODYLESS:
-        head.content_length, head.chunked = 0, False
-    elif head.content_length is None and not head.chunked:
-        head.keep_alive = False
-    return head
+    return status
+
+
+def plain_body(data: bytes) -> bytes | None:
+    """The body, if this is one whole 200 whose length is all that its head says of its framing.
+
+    The headers are not looked at otherwise: for a caller who has no use for them.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or not data.startswith(b"HTTP/1.1 200 OK\r\n"):
+        return None
+    head = data[:end].lower()
+    rest = head.partition(b"\r\ncontent-length: ")[2]
+    length, _, behind = rest.partition(b"\r\n")
+    is_plain = (
+        length.isdigit()
+        and len(length) < 16
+        and int(length) == len(data) - end - 4
+        and b"\r\ntransfer-" not in head
+        and b"\r\nconnection" not in head
+        and b"content-length" not in behind
+    )
+    return data[end + 4 :] if is_plain else None
 
 
 def _frame(head: Head, version: str) -> None:

@@ -108,6 +108,7 @@ class Receiver(Loopback):
             self.buffer, self.ends, token=TOKEN, drop_reasons=reasons, say=self.lines.append
         )
         super().__init__(self.intake.handle)
+        self.server.shortcut = self.intake.shortcut
         self.server.on_refused = self.intake.on_refused
 
 

@@ -17,9 +17,9 @@ from lambdascope_extension.bodies import BadBody
 from lambdascope_extension.body_worker import BodyWorker
 from lambdascope_extension.buffer import Buffer
 from lambdascope_extension.end_tracker import EndTracker
-from lambdascope_extension.gate import open_gate
 from lambdascope_extension.intake import Intake
 from lambdascope_extension.ledger import Ledger
+from lambdascope_extension.scrubber import open_scrubber
 from unit.extension.loopback import TOKEN, Loopback
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ class Working(Loopback):
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.buffer = Buffer(self.ledger)
-        gate = open_gate(self.buffer, {}, lambda text: None)
+        self.buffer.scrubber = open_scrubber({}, lambda text: None)
         self._wake, wake_in = os.pipe()
         self._wake_in = wake_in
         self.worker = BodyWorker(wake_in)
         self.intake = Intake(
-            gate,
+            self.buffer,
             EndTracker(subscribed=False),
             token=TOKEN,
             drop_reasons={},

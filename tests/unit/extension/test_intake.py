@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from fake_collector import traces
+from lambdascope.wire import handoff_post
 from lambdascope.wire.names import MAX_PAYLOAD_BYTES
 from lambdascope_extension.handed_over import HandedOver
 from lambdascope_extension.server import MAX_CONNECTIONS, REQUEST_S
@@ -241,6 +242,39 @@ def test_done_on_a_body_that_is_too_large(receiver: Receiver) -> None:
     data = request("/v1/traces", b"", *headers).replace(b"h: 0", b"h: 99999999")
     assert 413 == status(receiver.exchange(receiver.connect(), data))
     assert receiver.ends.is_over(1e11)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("max_bytes", [100_000_000, 10])
+def test_the_usual_post_is_a_request_like_any_other(pieces: int, max_bytes: int) -> None:
+    """In one piece it is taken at a look, in two it is parsed: answer, counts and end are alike."""
+    receiver = Receiver(max_bytes=max_bytes)
+    client = receiver.connect()
+    host = "localhost:4318"
+    hello = request("/lambdascope/v1/hello", b"", f"Lambdascope-Token: {TOKEN}")
+    receiver.exchange(client, hello)
+    receiver.ends.begin("r-1", 0.0, 1e12, wanted=True)
+    data = handoff_post.encoder(handoff_post.prefix(host, TOKEN))("r-1", 4, BODY)
+    size = len(data) // pieces + 1
+    answer = b"".join(receiver.exchange(client, data[at : at + size]) for at in (0, size))
+    is_full = max_bytes < len(BODY)
+    assert (503 if is_full else 200) == status(answer)
+    assert (0 if is_full else 4) == receiver.ledger.accounts["traces"].accepted
+    assert receiver.ends.is_over(1e11)
+    assert is_balanced(receiver.ledger.accounts["traces"])
+    receiver.close()
+
+
+def test_the_usual_post_needs_the_token_and_the_runtime(receiver: Receiver) -> None:
+    """The same bytes from somebody who has not said hello, and with another token."""
+    other, runtime = receiver.connect(), receiver.connect()
+    hello = request("/lambdascope/v1/hello", b"", f"Lambdascope-Token: {TOKEN}")
+    receiver.exchange(runtime, hello)
+    wrong = handoff_post.prefix("localhost:4318", TOKEN.swapcase())
+    assert 401 == status(receiver.exchange(other, handoff_post.encoder(wrong)("r", 4, BODY)))
+    assert 401 == status(receiver.exchange(runtime, handoff_post.encoder(wrong)("r", 4, BODY)))
+    right = handoff_post.prefix("localhost:4318", TOKEN)
+    assert 200 == status(receiver.exchange(other, handoff_post.encoder(right)("r", 4, BODY)))
 
 
 def test_number_of_connections_is_bounded(receiver: Receiver) -> None:

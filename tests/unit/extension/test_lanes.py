@@ -7,13 +7,14 @@ import inspect
 import pytest
 
 from fake_collector import span_names, traces
-from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
+from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF, ENV_SCRUB
 from lambdascope_extension.batch import Message
 from lambdascope_extension.destination import Destination, ExportConfig
 from lambdascope_extension.exporter import Exporter
 from lambdascope_extension.flush_settings import FlushSettings
 from lambdascope_extension.flusher import Flusher
 from lambdascope_extension.lanes import Lane, LaneBuffer, LanesBuffer, LanesFlusher, make_lanes
+from lambdascope_extension.scrubber import open_scrubber
 
 
 def config(name: str, *signals: str, max_bytes: int = 0, max_items: int = 0) -> ExportConfig:
@@ -149,3 +150,18 @@ def test_state_of_all_lanes() -> None:
     assert a.flusher.meter is b.flusher.meter is flusher.meter
     assert flusher.holds_anything
     assert not flusher.is_sending
+
+
+def test_every_lane_scrubs() -> None:
+    """A message that two destinations want is scrubbed for each, and counted right by each."""
+    every = lanes(config("a", "traces"), config("b", "traces"))
+    both = LanesBuffer(every)
+    both.scrubber = open_scrubber({ENV_SCRUB: "+padding"}, print)
+    assert both.put(message(body=traces("x", padding=100)))
+    for lane in every:
+        batch = lane.buffer.take()
+        assert batch is not None
+        assert b"xxxx" not in batch.body
+        assert ["x"] == span_names(batch.body)
+        lane.buffer.exported(batch)
+        assert 0 == lane.buffer.held_bytes

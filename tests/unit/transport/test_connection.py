@@ -238,3 +238,18 @@ def test_no_nagle(connect: Connect) -> None:
         link.open()
         assert link._socket is not None
         assert link._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_the_same_answer_again_and_then_another(connect: Connect) -> None:
+    """A short answer that is known need not be parsed again; one that differs by a byte is."""
+    accepted = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
+    other = accepted.replace(b"202", b"413").replace(b"ok", b"no")
+    longer = b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n" + b"x" * 300
+    script = [accepted, accepted, longer, other, other, accepted, CLOSING]
+    with ByteServer(keeps_answering(*script), answers(accepted)) as server:
+        link = connect(server)
+        got = [link.exchange(REQUEST) for _ in [*script, accepted]]
+        assert [202, 202, 200, 413, 413, 202, 200, 202] == [head.status for head, _ in got]
+        texts = [body for _, body in got]
+        assert [b"ok", b"ok", b"x" * 300, b"no", b"no", b"ok", b"hello", b"ok"] == texts
+    assert server.accepted == 2

@@ -202,3 +202,32 @@ def test_injection(message: extensions_api.ExtensionRequest) -> None:
     """Nothing that a field holds becomes a header or a JSON field of its own."""
     with pytest.raises(LocalProtocolError):
         message.to_request(COMMON)
+
+
+@given(st.one_of(EVENT_MESSAGES, BODY))
+def test_a_glance_sees_what_the_parser_reads(message: Invoke | Shutdown | bytes) -> None:
+    """Of an event in the usual form the same id and deadline; of anything else nothing."""
+    is_message = not isinstance(message, bytes)
+    body = parse_one(message.to_response("e"), request=False).body if is_message else message
+    usual = extensions_api.glance_at_invoke(body)
+    if usual is not None:
+        event = extensions_api.parse_event(body)
+        assert isinstance(event, Invoke)
+        assert (event.request_id, event.deadline_ms) == usual
+
+
+def test_a_glance_at_the_usual_event() -> None:
+    """As Lambda writes it; other spellings are for the parser."""
+    event = Invoke(request_id="3da1-2", deadline_ms=1767225600000, invoked_function_arn="arn:f")
+    body = parse_one(event.to_response("e"), request=False).body
+    assert ("3da1-2", 1767225600000) == extensions_api.glance_at_invoke(body)
+    for other in (
+        body.replace(b":", b": "),
+        body.replace(b"3da1", b"3d\\u0061"),
+        body.replace(b"INVOKE", b"SHUTDOWN"),
+        body.replace(b"1767225600000", b"-1"),
+        body.replace(b"1767225600000", b"1" * 30),
+        body[:-1],
+        body[: body.index(b"3da1-2") + 6],
+    ):
+        assert extensions_api.glance_at_invoke(other) is None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lambdascope.wire import http1
 from lambdascope.wire.errors import LocalProtocolError
+from lambdascope.wire.heads import plain_body
 from lambdascope.wire.http1 import Head, Parser
 from pieces import MAX_HEAD_BYTES, Parsed, bytewise, parse, parse_one, split_at
 
@@ -219,6 +220,35 @@ def test_garbage_is_refused_alike(
     whole = parse([stream], request=is_request, eof=eof, max_head=40)
     for pieces in (split_at(stream, places), bytewise(stream)):
         assert whole == parse(pieces, request=is_request, eof=eof, max_head=40)
+
+
+@given(STREAMS.map(lambda stream: b"HTTP/1.1 200 OK\r\nContent-Length: " + stream))
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nA: b\r\n\r\nx")
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx")
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc")
+def test_a_plain_body_is_the_body(stream: bytes) -> None:
+    """What is read without the headers is what the parser reads, unless it refuses the headers."""
+    body = plain_body(stream)
+    found, is_refused = parse([stream], request=False)
+    if body is not None and not is_refused:
+        assert [body] == [one.body for one in found]
+
+
+def test_a_plain_body_of_the_usual_answer() -> None:
+    """Any framing but one length, any other status, and bytes too many or few, are not plain."""
+    usual = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nA: b\r\n\r\nx"
+    assert b"x" == plain_body(usual)
+    for old, new in (
+        (b"200", b"202"),
+        (b"A: b", b"Connection: close"),
+        (b"A: b", b"transfer-encoding: chunked"),
+        (b"A: b", b"Content-length: 1"),
+        (b": 1", b": 2"),
+        (b"Content-Length", b"X-Length"),
+        (b"\r\n\r\n", b"\r\n"),
+        (b"x", b"xy"),
+    ):
+        assert plain_body(usual.replace(old, new, 1)) is None
 
 
 def test_body_until_the_connection_ends() -> None:
