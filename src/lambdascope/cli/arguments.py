@@ -28,10 +28,10 @@ MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
 MAX_TIMEOUT_S = 900
 MAX_PAUSE_S = 86_400
 
-_EPILOG = """\
-exit codes: 0 ok, 1 function error, 2 timed out or killed (crash, out of memory),
-3 a fault of the command line, of this machine or of lambdascope, 130 interrupted
-"""
+_EPILOG = (
+    "exit codes: 0 ok, 1 function error, 2 timed out or killed (crash, out of memory), "
+    "3 a fault of the command line, of this machine or of lambdascope, 130 interrupted"
+)
 _DESCRIPTION = "An observable Python runtime for AWS Lambda, and an emulator to look at it."
 
 
@@ -98,7 +98,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="lambdascope",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lambdascope {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -116,7 +115,6 @@ def _add_invoke(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Runs a handler in a fresh execution environment. The answer goes to standard "
         "output, everything else to standard error.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_function(parser)
     add = parser.add_argument
@@ -148,7 +146,6 @@ def _add_serve(commands: argparse._SubParsersAction[_Parser]) -> None:
         help="keep a handler running and let boto3, the aws command or HTTP invoke it",
         description="Starts an execution environment and two endpoints on 127.0.0.1, until Ctrl-C: "
         "the Invoke API of Lambda, streaming included, and the function's URL.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_function(parser)
     parser.add_argument(
@@ -169,7 +166,6 @@ def _add_replay(commands: argparse._SubParsersAction[_Parser]) -> None:
         description="Reads a log export, finds the requests that the extension wrote to the log "
         "when no collector took them, and sends each of them once. Headers, time-out and "
         "certificates come from the OTEL_EXPORTER_OTLP_* variables.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "file",

@@ -92,6 +92,15 @@ def test_help_and_version_are_no_faults(capsys, argv):
     assert "lambdascope" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["invoke", "serve", "replay", "index"])
+def test_help_fits_into_the_terminal(capsys, monkeypatch, command):
+    """No line is wider than the columns that there are."""
+    monkeypatch.setenv("COLUMNS", "60")
+    run([command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [] == [line for line in lines if len(line) > 60]
+
+
 def test_the_samples_are_listed(capsys):
     """One line each, without a handler."""
     assert run(["invoke", "--list-events"]) == 0
