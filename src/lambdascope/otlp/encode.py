@@ -104,7 +104,7 @@ class TraceEncoder(RequestEncoder):
             chunks.append(length_field(b"\x6a", self._link(link)))
         if span.dropped_links:
             chunks += b"\x70", varint(span.dropped_links)
-        chunks.append(_status(span.status_code, span.status_message))
+        chunks.append(status_field(span.status_code, span.status_message))
         if span.flags:
             chunks += b"\x85\x01", fixed32(span.flags)
         return b"".join(chunks)
@@ -154,8 +154,10 @@ def _identity(span: Span) -> list[bytes]:
     return chunks
 
 
-def _status(code: int, message: str) -> bytes:
+def status_field(code: int, message: str) -> bytes:
     """Return a span's status; like the official encoder, also when it is unset."""
+    if not (code or message):
+        return b"\x7a\x00"
     body = text_field(b"\x12", message)
     if code:
         body += b"\x18" + varint(code)

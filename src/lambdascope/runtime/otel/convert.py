@@ -10,12 +10,15 @@ from __future__ import annotations
 from time import monotonic_ns, time_ns
 
 from lambdascope.otlp.attributes import AttributeWriter
+from lambdascope.otlp.encode import status_field
 from lambdascope.otlp.model import Event, Link, Span
 from lambdascope.otlp.names import FLAG_HAS_IS_REMOTE, FLAG_IS_REMOTE
-from lambdascope.otlp.protobuf import BYTE, fixed32, fixed64, text_field
+from lambdascope.otlp.protobuf import BYTE, fixed32, fixed64, text_field, varint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.sdk.trace import Event as SdkEvent
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import Link as SdkLink
@@ -31,10 +34,11 @@ def shift_ns(offset_ns: int) -> int:
 
     Anything may hold a thread up between two readings: only what that cannot explain counts.
     """
-    before, wall, after = monotonic_ns(), time_ns(), monotonic_ns()
-    least, most = before + offset_ns - wall, after + offset_ns - wall
-    if least > _NOISE_NS:
-        return least
+    before, wall = monotonic_ns(), time_ns()
+    least = before + offset_ns - wall
+    if least >= -_NOISE_NS:
+        return least if least > _NOISE_NS else 0
+    most = monotonic_ns() + offset_ns - wall
     return most if most < -_NOISE_NS else 0
 
 
@@ -82,24 +86,67 @@ def span_of(span: ReadableSpan) -> Span:
     )
 
 
-def opened(span: ReadableSpan, context: SpanContext, shift: int) -> bytes:
-    """A span that has just begun, as trace.proto's Span: what is needed to see what hung."""
-    parent, attributes = span.parent, span.attributes
-    chunks = [
-        b"\x0a\x10",
-        context.trace_id.to_bytes(16, "big"),
-        b"\x12\x08",
-        context.span_id.to_bytes(8, "big"),
-        b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
-        text_field(b"\x2a", span.name),
-        b"\x30",
-        BYTE[span.kind.value + 1],
-        b"\x39",
-        fixed64((span.start_time or 0) + shift),
-    ]
+def is_simple(span: ReadableSpan, context: SpanContext) -> bool:
+    """Whether `opened` and `closed` have all that there is of a span, which is most of them.
+
+    What the SDK holds is looked at without the copies that it gives of it.
+    """
+    return not (
+        getattr(span, "_events", True)
+        or getattr(span, "_links", True)
+        or context.trace_state
+        or span.dropped_events
+        or span.dropped_links
+    )
+
+
+def head_of(span: ReadableSpan, context: SpanContext, shift: int) -> bytes:
+    """What is known of a simple span from its start on, as the beginning of trace.proto's Span."""
+    parent = span.parent
+    return b"".join(
+        (
+            b"\x0a\x10",
+            context.trace_id.to_bytes(16, "big"),
+            b"\x12\x08",
+            context.span_id.to_bytes(8, "big"),
+            b"" if parent is None else b"\x22\x08" + parent.span_id.to_bytes(8, "big"),
+            text_field(b"\x2a", span.name),
+            b"\x30",
+            BYTE[span.kind.value + 1],
+            b"\x39",
+            fixed64((span.start_time or 0) + shift),
+        )
+    )
+
+
+def opened(span: ReadableSpan, context: SpanContext, head: bytes) -> bytes:
+    """A simple span that has just begun; `head` is from `head_of`."""
+    chunks = [head]
+    attributes = _attributes_of(span)
     if attributes:
         _WRITER.write(b"\x4a", attributes, chunks)
-    return b"".join(chunks) + b"\x85\x01" + fixed32(_flags(context, parent))
+    chunks += b"\x85\x01", fixed32(_flags(context, span.parent))
+    return b"".join(chunks)
+
+
+def closed(span: ReadableSpan, context: SpanContext, head: bytes, shift: int) -> bytes:
+    """A simple span that has ended; `head` is from `head_of`."""
+    chunks = [head, b"\x41", fixed64((span.end_time or 0) + shift)]
+    attributes = _attributes_of(span)
+    if attributes:
+        _WRITER.write(b"\x4a", attributes, chunks)
+    if span.dropped_attributes:
+        chunks += b"\x50", varint(span.dropped_attributes)
+    status = span.status
+    chunks.append(status_field(status.status_code.value, status.description or ""))
+    chunks += b"\x85\x01", fixed32(_flags(context, span.parent))
+    return b"".join(chunks)
+
+
+def _attributes_of(span: ReadableSpan) -> Mapping[str, object]:
+    """The attributes, to be read at once: the SDK's mapping takes longer to read than to write."""
+    held = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return held if type(held) is dict else span.attributes or {}
 
 
 def annotate(span: Span, real: object, offset_ns: int) -> None:

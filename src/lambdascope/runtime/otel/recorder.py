@@ -11,7 +11,15 @@ import sys
 
 from lambdascope.otlp.encode import TraceEncoder
 from lambdascope.runtime.context import current_invocation
-from lambdascope.runtime.otel.convert import opened, shift_ns, shifted, span_of
+from lambdascope.runtime.otel.convert import (
+    closed,
+    head_of,
+    is_simple,
+    opened,
+    shift_ns,
+    shifted,
+    span_of,
+)
 from lambdascope.runtime.termination import Terminated
 
 TYPE_CHECKING = False
@@ -36,8 +44,11 @@ class SpanRecorder:
         self._exceptions = exceptions
         self._encoders: dict[InstrumentationScope | None, TraceEncoder] = {}
         self._ended: list[tuple[TraceEncoder, bytes]] = []
-        # What was to be added to the starts of open spans, by their ids.
+        # What was to be added to the starts of open spans, by their ids; and how their encoded form
+        # begins, as long as they have this name.
         self._shifts: dict[int, int] = {}
+        self._heads: dict[int, tuple[bytes, str]] = {}
+        self._latest: tuple[InstrumentationScope | None, TraceEncoder] | None = None
         self.dropped = 0
 
     def on_start(self, span: ReadableSpan, parent_context: object = None) -> None:
@@ -52,10 +63,14 @@ class SpanRecorder:
             self._shifts[context.span_id] = shift
         if times.flight is not None:
             encoder = self._encoder(span.instrumentation_scope)
-            if span.links:
-                encoded = encoder.span(shifted(span_of(span), shift, 0))
+            if is_simple(span, context):
+                head = head_of(span, context, shift)
+                encoded = opened(span, context, head)
+                if len(self._heads) >= _MAX_HELD:
+                    self._heads.clear()
+                self._heads[context.span_id] = head, span.name
             else:
-                encoded = opened(span, context, shift)
+                encoded = encoder.span(shifted(span_of(span), shift, 0))
             span_id = context.span_id.to_bytes(8, "big")
             times.flight.span_started(encoded, span_id, encoder.scope)
 
@@ -64,8 +79,11 @@ class SpanRecorder:
 
     def on_end(self, span: ReadableSpan) -> None:
         """A span has ended: keep it, if it is sampled."""
-        if not _is_sampled(span):
+        context = span.context
+        if context is None or not context.trace_flags.sampled:
             return
+        begun = self._shifts.pop(context.span_id, 0) if self._shifts else 0
+        known = self._heads.pop(context.span_id, None)
         times = current_invocation.times()
         flight = None if times is None else times.flight
         if flight is not None and isinstance(sys.exception(), Terminated):
@@ -74,18 +92,20 @@ class SpanRecorder:
             self.dropped += 1
             return
         encoder = self._encoder(span.instrumentation_scope)
-        record = span_of(span)
-        begun = self._shifts.pop(int.from_bytes(record.span_id, "big"), 0) if self._shifts else 0
         ended = 0 if times is None else shift_ns(times.offset_ns)
-        if begun or ended:
-            shifted(record, begun, ended)
-        encoded = encoder.span(record)
+        if is_simple(span, context):
+            if known is None or known[1] != span.name:
+                known = head_of(span, context, begun), span.name
+            encoded = kept = closed(span, context, known[0], ended)
+        else:
+            record = shifted(span_of(span), begun, ended)
+            encoded = kept = encoder.span(record)
+            exceptions, scope = self._exceptions, _named(span.instrumentation_scope)
+            if exceptions is not None and record.events and exceptions.move(record, scope):
+                kept = encoder.span(record)
         if flight is not None:
-            flight.span_ended(encoded, record.span_id, encoder.scope)
-        exceptions = self._exceptions if record.events else None
-        if exceptions is not None and exceptions.move(record, _named(span.instrumentation_scope)):
-            encoded = encoder.span(record)
-        self._ended.append((encoder, encoded))
+            flight.span_ended(encoded, context.span_id.to_bytes(8, "big"), encoder.scope)
+        self._ended.append((encoder, kept))
 
     def take(self) -> tuple[bytes, int]:
         """What has ended since the last call as an OTLP body, and the number of spans."""
@@ -109,6 +129,9 @@ class SpanRecorder:
         return True
 
     def _encoder(self, scope: InstrumentationScope | None) -> TraceEncoder:
+        latest = self._latest
+        if latest is not None and latest[0] is scope:
+            return latest[1]
         encoder = self._encoders.get(scope)
         if encoder is None:
             name, version, schema_url = _named(scope)
@@ -118,6 +141,7 @@ class SpanRecorder:
                 scope_version=version,
                 schema_url=schema_url,
             )
+        self._latest = scope, encoder
         return encoder
 
 
@@ -126,8 +150,3 @@ def _named(scope: InstrumentationScope | None) -> tuple[str, str, str]:
     if scope is None:
         return "", "", ""
     return scope.name, scope.version or "", scope.schema_url or ""
-
-
-def _is_sampled(span: ReadableSpan) -> bool:
-    context = span.context
-    return context is not None and context.trace_flags.sampled
