@@ -185,14 +185,16 @@ class Invocations:
         self._seen[key] = True
         if len(self._seen) > MAX_SETTLED:
             del self._seen[next(iter(self._seen))]
-        phase = next((one for one in reversed(self._phases) if one.name == name), None)
-        # After a reset there is another init; a record of the first may also come late.
-        if phase is None or phase.all[place] is not None or _is_another(phase, record, place):
+        # After a reset there is another init; records of the first may still come.
+        newest_first = [one for one in reversed(self._phases) if one.name == name]
+        phase = next((one for one in newest_first if _fits(one, record, place)), None)
+        if phase is None:
             phase = _Records(name)
             self._phases.append(phase)
             if len(self._phases) > _MAX_PHASES:
                 self._end_phase(self._phases.pop(0))
         phase.all[place] = record
+        self._phases.sort(key=_last_ns)
 
     def _settle(self, request_id: str) -> None:
         one = self._open.pop(request_id)
@@ -218,11 +220,18 @@ class Invocations:
         """Put the inits that came before to this invocation; whether it waited for one."""
         began_ns = (one.start or one.last).time_ns
         is_cold = False
-        for phase in self._phases:
-            if phase.called_ns or phase.last.time_ns > one.last.time_ns:
+        before = [phase for phase in self._phases if phase.last.time_ns <= one.last.time_ns]
+        newest = {phase.name: phase for phase in before}
+        for phase in before:
+            if phase.called_ns:
                 continue
-            phase.called_ns, phase.joined = began_ns, joined
-            phase.unrecorded = one.unrecorded
+            phase.called_ns = began_ns
+            if newest[phase.name] is not phase and not phase.has_failed:
+                # It was ready for an invocation that processes before these ones have had.
+                phase.unrecorded = True
+                self._counts.add(names.LAMBDASCOPE_TELEMETRY_PROBLEMS, 1, _because("no_trace"))
+                continue
+            phase.joined, phase.unrecorded = joined, one.unrecorded
             init_type = phase.last.text("initializationType") or INIT_ON_DEMAND
             is_waited_for = phase.name == names.SPAN_PLATFORM_RESTORE or init_type == INIT_ON_DEMAND
             if is_waited_for and began_ns - phase.last.time_ns < PROACTIVE_NS:
@@ -282,9 +291,17 @@ class Invocations:
             self._counts.add(names.FAAS_INVOCATIONS, 1, attributes)
 
 
-def _is_another(phase: _Records, record: PlatformRecord, place: int) -> bool:
-    """Whether the first record of a phase is later than what is known of this one."""
-    return place == 0 and record.time_ns > phase.last.time_ns
+def _fits(phase: _Records, record: PlatformRecord, place: int) -> bool:
+    """Whether a record is the missing one of a phase, by the order of their times."""
+    if phase.all[place] is not None:
+        return False
+    later = [one.time_ns for one in phase.all[place + 1 :] if one is not None]
+    earlier = [one.time_ns for one in phase.all[:place] if one is not None]
+    return max(earlier, default=0) <= record.time_ns <= min(later, default=record.time_ns)
+
+
+def _last_ns(phase: _Records) -> int:
+    return phase.last.time_ns
 
 
 def _because(reason: str) -> Attributes:

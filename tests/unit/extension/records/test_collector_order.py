@@ -14,8 +14,10 @@ from unit.extension.records.platform_kit import (
     COLD,
     INIT,
     REQUEST_ID,
+    TRACE_ID,
     WARM,
     Kit,
+    at_ns,
     attributes,
     cold,
     done,
@@ -193,3 +195,51 @@ def test_any_mixture_is_counted_once_each() -> None:
         assert {("http",): 20} == made.values(names.FAAS_INVOCATIONS)
         assert 20 == made.values(names.FAAS_INVOKE_DURATION)[("http",)][0]
         assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
+
+
+def reinit(offset_ms: int) -> list[dict[str, Any]]:
+    """The records of another init, so much after the first."""
+    times = (100, 220, 221)
+    records = [one for one in INIT if one["type"].startswith("platform.init")]
+    return [
+        item(one["type"], offset_ms + time_ms, **one["record"])
+        for one, time_ms in zip(records, times, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("late", [[1], [2], [1, 2], [0, 2]])
+@pytest.mark.parametrize("position", range(6))
+def test_records_of_an_earlier_init_are_not_in_a_later_trace(
+    late: list[int], position: int
+) -> None:
+    """What comes late of the init of processes that are gone makes no second init of a later
+    invocation, whenever it comes."""
+    kit = Kit()
+    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
+    kit.handed_over.remember("r2", handed_over_spans("r2"))
+    old, new = reinit(0), reinit(1000)
+    items = [*new, start(milliseconds=1300), done(milliseconds=1314)]
+    items[position:position] = [old[index] for index in late]
+    for one in items:
+        kit.take(one)
+    kit.take(report(milliseconds=1340))
+    kit.take(start("r2", 1400), done("r2", 1414), report("r2", 1440, **WARM))
+    made = kit.finish()
+
+    (init,) = [one for one in made.spans if one.name == names.SPAN_PLATFORM_INIT]
+    assert (at_ns(1100), TRACE_ID) == (init.start_time_unix_nano, init.trace_id)
+    assert {("http",): 1} == made.values(names.FAAS_COLDSTARTS)
+    assert names.LAMBDASCOPE_TELEMETRY_PROBLEMS in made.metrics
+
+
+def test_an_init_that_failed_is_with_the_one_after_it() -> None:
+    """Who waited for an init that failed, and for the next, has both in the trace."""
+    kit = Kit()
+    kit.handed_over.remember(REQUEST_ID, handed_over_spans())
+    failed = item("platform.initReport", 221, status="error", errorType="Runtime.ExitError")
+    kit.take(INIT[0], failed, *reinit(1000), start(milliseconds=1300), report(milliseconds=1340))
+    made = kit.finish()
+
+    inits = [one for one in made.spans if one.name == names.SPAN_PLATFORM_INIT]
+    assert [TRACE_ID, TRACE_ID] == [one.trace_id for one in inits]
+    assert [names.STATUS_ERROR, names.STATUS_UNSET] == [one.status.code for one in inits]
