@@ -37,7 +37,8 @@ _RETRY_AFTER_S = (0, 1, 2)
 
 class Request(NamedTuple):
     """One request of a batch: `status` 0 where it got no answer, `taken` whether the collector has
-    it now, `rejected` how many of its last spans it has not."""
+    it now, `rejected` how many of its last spans it has not, `halted_s` how long the whole
+    environment was stopped from `at` on."""
 
     at: float
     path: str
@@ -47,6 +48,7 @@ class Request(NamedTuple):
     taken: bool
     rejected: int
     body: bytes
+    halted_s: float = 0.0
 
 
 class Site:
@@ -60,7 +62,7 @@ class Site:
         self.limit = 0.0
         # Seconds that everybody is told to wait; None: drawn.
         self.retry_after: int | None = None
-        self.pids: list[int] = []
+        self.pids: dict[str, int] = {}
         self.port = 0
         self._tokens = 0.0
         self._filled_at = 0.0
@@ -101,8 +103,8 @@ class Site:
                 path = lines[0].split()[1]
                 batch_id = fields.get(names.BATCH_ID.lower(), "")
                 await self._answer(path, batch_id, body, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the client has gone, or was sent away
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or was sent away, or all is over
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -155,15 +157,19 @@ class Site:
             answer = length_field(
                 b"\x0a", b"\x08" + varint(rejected) + text_field(b"\x12", "too many")
             )
-        elif fault == "freeze":
+        elif fault in ("freeze", "halt"):
             taken = draw.random() < 0.5
-            status = 200 if taken and draw.random() < 0.5 else 0
+            status = 200 if fault == "freeze" and taken and draw.random() < 0.5 else 0
         self._taken[batch_id] += taken
-        self.requests.append(Request(at, path, batch_id, fault, status, taken, rejected, body))
+        stopped_s = draw.uniform(*_SOON)
+        halted_s = stopped_s if fault == "halt" and self.pids else 0.0
+        self.requests.append(
+            Request(at, path, batch_id, fault, status, taken, rejected, body, halted_s)
+        )
         if fault == "slow":
             await asyncio.sleep(_LONGEST_ANSWER_S * draw.random() ** 3)
-        elif fault == "freeze":
-            await self._freeze(draw.uniform(*_SOON))
+        elif fault in ("freeze", "halt"):
+            await self._stop(stopped_s, is_all=fault == "halt")
         if not status:
             _reset(writer)
             return
@@ -171,16 +177,24 @@ class Site:
         writer.write(head.encode() + answer)
         await writer.drain()
 
-    async def _freeze(self, seconds: float) -> None:
-        """Stop the client's process while it waits for this answer."""
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            for pid in self.pids:
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    pass  # it has been killed meanwhile
-            if number == signal.SIGSTOP:
-                await asyncio.sleep(seconds)
+    async def _stop(self, seconds: float, *, is_all: bool) -> None:
+        """Stop the client's process while it waits for this answer; `is_all`: everything in its
+        environment, and connections are reset meanwhile."""
+        pids = [pid for name, pid in self.pids.items() if is_all or name != "runtime"]
+        _signal(pids, signal.SIGSTOP)
+        await asyncio.sleep(seconds / 2)
+        if is_all:
+            self.reset()
+        await asyncio.sleep(seconds / 2)
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # it has been killed meanwhile
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

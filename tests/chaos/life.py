@@ -25,7 +25,7 @@ from lambdascope_extension.spool import PREFIX, parse
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from lambdascope.emulator.records import InvocationRecord, LogLine
 
@@ -64,13 +64,21 @@ _LATE_S = 0.3
 
 
 class Answered:
-    """One invocation as its caller saw it. `is_warm`: it succeeded and there was no init in it."""
+    """One invocation as its caller saw it, in monotonic seconds. `is_warm`: it succeeded and there
+    was no init in it."""
 
-    def __init__(self, record: InvocationRecord, latency_ms: float) -> None:
-        self.latency_ms = latency_ms
+    def __init__(self, record: InvocationRecord, began: float, ended: float) -> None:
+        self._span = (began, ended)
+        self.latency_ms = 1000 * (ended - began)
         self.is_warm = record.status == SUCCESS and not record.cold
         overheads = [one.duration_ms for one in record.phases if one.name == "extension overhead"]
         self.held_ms = overheads[0] if overheads else 0.0
+
+    def leave_out(self, halts: Iterable[tuple[float, float]]) -> None:
+        """Take off what everything stood still, which is not the telemetry's doing."""
+        began, ended = self._span
+        for start, end in halts:
+            self.latency_ms -= 1000 * max(0.0, min(end, ended) - max(start, began))
 
 
 class Records:
@@ -105,8 +113,8 @@ class Records:
 
 class Life:
     """An environment from init to shutdown. `possible` are the names of all spans that handlers may
-    have made, `generations` is how often there were new processes, `spooled` how
-    many spans were left in a spool, because the last reset was the end."""
+    have made, `generations` is how often there were new processes, `spooled` what was left in a
+    spool, because the last reset was the end."""
 
     def __init__(
         self,
@@ -136,7 +144,7 @@ class Life:
         self.possible: set[str] = set()
         self.invocations = 0
         self.generations = 0
-        self.spooled = 0
+        self.spooled: list[bytes] = []
 
     def start(self) -> None:
         """Init, and the freeze behind it."""
@@ -161,16 +169,16 @@ class Life:
             pid = self.pids().get("runtime", 0)
             timer = threading.Timer(killed_after_s, _kill, [pid])
             timer.start()
-        began = time.perf_counter()
+        began = time.monotonic()
         record = self.environment.invoke(
             json.dumps(event).encode(),
-            on_response=lambda _: answered_at.append(time.perf_counter()),
+            on_response=lambda _: answered_at.append(time.monotonic()),
         )
         if timer is not None:
             timer.cancel()
             timer.join()
         self.generations += record.cold
-        return Answered(record, ((answered_at or [time.perf_counter()])[0] - began) * 1000)
+        return Answered(record, began, (answered_at or [time.monotonic()])[0])
 
     def end(self) -> None:
         """Shut down; everything that was said is in `lines` then."""
@@ -206,10 +214,10 @@ class Life:
         """What runtimes said that they could not hand over."""
         return sum(int(m[1]) for line in self.lines if (m := _NOT_HANDED.search(line)))
 
-    def _spooled(self) -> int:
+    def _spooled(self) -> list[bytes]:
         folder = Path(self.environment._host.directory)
         batches = [batch for one in folder.glob(f"{PREFIX}*") for batch in parse(one.read_bytes())]
-        return sum(batch.items for batch in batches if batch.signal == "traces")
+        return [batch.body for batch in batches if batch.signal == "traces"]
 
     def _on_log(self, line: LogLine) -> None:
         if line.source != "platform":

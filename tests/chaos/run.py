@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chaos.life import Answered
 
 # By name what the collector does with a request; the others are done here.
-AT_COLLECTOR = ("429", "503", "slow", "reset", "lost", "key", "partial", "freeze")
+AT_COLLECTOR = ("429", "503", "slow", "reset", "lost", "key", "partial", "freeze", "halt")
 FAULTS = ("none", "down", *AT_COLLECTOR, "thaw", "killed", "timeout", "records", "all")
 # Periodic and continuous with short intervals, so that there is much to go wrong.
 _MODES = ("adaptive", "adaptive", "end", "periodic,50", "continuous,50")
@@ -63,6 +63,7 @@ class Pair:
         self.lives = (self.clean, self.faulty)
         if self._has("records"):
             self.faulty.records = Records(self.faulty.environment, draw)
+        self.answers: list[tuple[Answered, Answered]] = []
         self._is_down = False
         self._nothing = threading.Event()
 
@@ -102,7 +103,7 @@ class Pair:
                 answers[_FAULTY] = life.invoke(faulty_event, killed_after_s=killed_after_s)
         for answered in answers.values():
             answered.latency_ms -= 1000 * count * pause_s
-        self._run.note(answers[_CLEAN], answers[_FAULTY])
+        self.answers.append((answers[_CLEAN], answers[_FAULTY]))
 
     def _disturb(self) -> None:
         """What happens between two invocations, while everything is frozen."""
@@ -117,13 +118,12 @@ class Pair:
             collector.tell(_FAULTY, reset=True)
 
     def _tell_pids(self) -> None:
-        if "freeze" in self._faults:
-            pids = [pid for name, pid in self.faulty.pids().items() if name != "runtime"]
-            self._run.collector.tell(_FAULTY, pids=pids)
+        if {"freeze", "halt"} & set(self._faults):
+            self._run.collector.tell(_FAULTY, pids=self.faulty.pids())
 
     def _freeze_none(self) -> None:
         # A collector that stops a process which is being shut down would stop its grace, too.
-        self._run.collector.tell(_FAULTY, pids=[])
+        self._run.collector.tell(_FAULTY, pids={})
 
     def _has(self, fault: str) -> bool:
         return self._run.fault in (fault, "all")
@@ -167,8 +167,13 @@ class Run:
             draw = random.Random(f"{self.seed} {self.fault} {number} length")
             pair = Pair(self, number)
             pair.live(min(left, draw.randrange(*_LIVES_OF)))
+            requests = {site: self.collector.requests(site) for site in (_CLEAN, _FAULTY)}
             for site, life in zip((_CLEAN, _FAULTY), pair.lives, strict=True):
-                self.verdicts[site].add(life, self.collector.requests(site))
+                self.verdicts[site].add(life, requests[site])
+            halts = [(one.at, one.at + one.halted_s) for one in requests[_FAULTY] if one.halted_s]
+            for clean, faulty in pair.answers:
+                faulty.leave_out(halts)
+                self.note(clean, faulty)
             self.deaths += pair.faulty.generations - 1
             number += 1
         self._replay(self.verdicts[_FAULTY])

@@ -106,6 +106,11 @@ class Verdict:
                 kinds |= {span.id: span for span in spans}
                 gone |= {span.id: "stdout" for span in spans}
                 expected["stdout"] += len(spans)
+        for body in life.spooled:
+            spans = spans_of(body)
+            kinds |= {span.id: span for span in spans}
+            gone |= {span.id: "spooled" for span in spans}
+            expected["spooled"] += len(spans)
         self._compare(life, taken=taken, gone=gone, kinds=kinds, expected=expected)
 
     def add_replayed(self, requests: Sequence[Request]) -> None:
@@ -129,9 +134,14 @@ class Verdict:
     ) -> None:
         arrived = Counter(span.id for spans in taken.values() for span in spans)
         made, began = life.made()
-        names_known = Counter(span.name for span in kinds.values())
-        invoked = Counter(span.invocation for span in kinds.values() if span.invocation)
-        missing = sorted((made - names_known.keys()) | (began - invoked.keys()))
+        safe = arrived.keys() | gone.keys()
+        names_known = Counter(kinds[one].name for one in safe)
+        invoked = Counter(kinds[one].invocation for one in safe if kinds[one].invocation)
+        missing = (made - names_known.keys()) | (began - invoked.keys())
+        # What was refused and has not come again, and that no handler wrote down.
+        refused = [span for one, span in kinds.items() if one not in safe]
+        others = [span.name for span in refused if not {span.name, span.invocation} & missing]
+        lost_spans = sorted([*missing, *others])
         dropped: Counter[str] = Counter()
         for ledger in life.ledgers():
             lost = {k.removeprefix("dropped "): n for k, n in ledger.items() if "dropped" in k}
@@ -139,35 +149,38 @@ class Verdict:
             if ledger["accepted"] != ledger["exported"] + sum(lost.values()) + ledger["held"]:
                 self._fault(life, f"a ledger is out of balance: {ledger}")
         dropped["not handed over"] += life.not_handed_over()
-        dropped["spooled"] = life.spooled
-        counted = sum(n for reason, n in dropped.items() if reason not in _SHOWN) + life.spooled
+        # What a spool has had meanwhile was accepted again, and is where it went to then.
+        accepted = sum(ledger["accepted"] for ledger in life.ledgers()) - dropped["spooled"]
+        dropped["spooled"] = expected["spooled"]
+        counted = sum(n for reason, n in dropped.items() if reason not in _SHOWN)
         twice = [kinds[one].name for one, count in arrived.items() if count > 1]
         if twice:
             self._fault(life, f"arrived in two batches: {twice[:5]} and {len(twice)} in all")
         same = [n for n, count in names_known.items() if n in life.possible and count > 1]
         same += [n for n, count in invoked.items() if count > 1]
-        in_traces = Counter((span.trace_id, span.name) for span in kinds.values())
+        in_traces = Counter((kinds[one].trace_id, kinds[one].name) for one in safe)
         same += [name for (_, name), count in in_traces.items() if count > 1]
         if same:
             self._fault(life, f"more than one span for {same[:5]}, {len(same)} in all")
-        if len(missing) > counted:
-            self.lost += len(missing) - counted
+        if len(lost_spans) > counted:
+            self.lost += len(lost_spans) - counted
             self._fault(
-                life, f"{len(missing)} lost, {counted} counted ({dict(dropped)}): {missing[:5]}"
+                life,
+                f"{len(lost_spans)} lost, {counted} counted ({dict(dropped)}): {lost_spans[:5]}",
             )
-        for reason in set(_SHOWN) - {"spooled"}:
+        for reason in _SHOWN:
             if dropped[reason] != expected[reason]:
                 self._fault(
                     life,
                     f"{reason}: {dropped[reason]} counted, {expected[reason]} at the collector",
                 )
-        ledgers = life.ledgers()
-        if len(ledgers) == 1 == life.generations and not counted:
-            known = len(arrived.keys() | gone.keys())
-            if ledgers[0]["accepted"] != known:
-                self._fault(life, f"{ledgers[0]} accepted, {known} spans known")
+        nowhere = accepted + dropped["spooled"] - len(safe)
+        handed_over = len(lost_spans) - dropped["not handed over"]
+        if len(life.ledgers()) == life.generations and not handed_over <= nowhere <= counted:
+            said = f"{accepted} accepted, {len(safe)} spans known, {counted} counted"
+            self._fault(life, f"{said}, {handed_over} lost")
         self.invocations += life.invocations
-        self.spans += len(kinds) + len(missing)
+        self.spans += len(safe) + len(lost_spans)
         self.exported += len(arrived)
         self.doubtful += len(arrived.keys() & gone.keys())
         self.dropped += dropped

@@ -18,12 +18,17 @@ class Life:
     name = "life"
     invocations = 1
     generations = 1
-    spooled = 0
 
-    def __init__(self, *made: str, ledgers: tuple[dict[str, int], ...] = ()) -> None:
+    def __init__(
+        self,
+        *made: str,
+        ledgers: tuple[dict[str, int], ...] = (),
+        spooled: tuple[str, ...] = (),
+    ) -> None:
         self.possible = set(made)
         self.lines: list[str] = []
         self._ledgers = list(ledgers)
+        self.spooled = [body(*spooled)] if spooled else []
 
     def made(self) -> tuple[set[str], set[str]]:
         """Spans, and no invocation."""
@@ -39,9 +44,14 @@ class Life:
 
 
 def request(batch_id: str, *spans: str, status: int = 200, rejected: int = 0) -> Request:
-    """A batch at the collector; each span has an id of its name."""
-    body = b"".join(traces(name).replace(b"s" * 8, name.encode().ljust(8, b"_")) for name in spans)
-    return Request(1.0, names.TRACES_PATH, batch_id, "", status, status == 200, rejected, body)
+    """A batch at the collector."""
+    taken = status == 200
+    return Request(1.0, names.TRACES_PATH, batch_id, "", status, taken, rejected, body(*spans))
+
+
+def body(*spans: str) -> bytes:
+    """A request; each span has an id of its name."""
+    return b"".join(traces(one).replace(b"s" * 8, one.encode()[:8].ljust(8, b"_")) for one in spans)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,38 @@ def request(batch_id: str, *spans: str, status: int = 200, rejected: int = 0) ->
             [request("1", "a")],
             "",
         ),
-        (Life("a", ledgers=({**LEDGER, "exported": 1, "dropped too_old": 1},)), [], ""),
+        (
+            Life("a", "b", ledgers=(LEDGER | {"exported": 0, "dropped too_old": 2},)),
+            [request("1", "a", "b", status=503)],
+            "",
+        ),
+        (Life("a"), [request("1", "a", status=503)], "1 lost, 0 counted"),
+        (Life(), [request("1", "a", status=503)], "1 lost, 0 counted"),
+        (
+            Life("a", ledgers=(LEDGER | {"exported": 1, "dropped too_old": 1},)),
+            [],
+            "2 accepted, 0 spans known, 1 counted, 1 lost",
+        ),
+        (
+            Life(
+                "a", "b", ledgers=(LEDGER | {"accepted": 1, "exported": 0, "dropped too_old": 1},)
+            ),
+            [],
+            "2 lost, 1 counted",
+        ),
+        (
+            Life("a", "b", ledgers=(LEDGER | {"exported": 1, "dropped too_old": 1},)),
+            [request("1", "of the platform")],
+            "2 lost, 1 counted",
+        ),
+        (Life("a", "b", "c", spooled=("b",)), [request("1", "a")], "1 lost, 0 counted"),
+        (
+            Life(
+                "a", "b", ledgers=(LEDGER | {"exported": 1, "dropped spooled": 1},), spooled=("b",)
+            ),
+            [request("1", "a")],
+            "",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(life: Life, requests: list[Request], said: str) -> None:
