@@ -95,24 +95,8 @@ class FlightRecorder:
         if file.fd < 0:
             return
         invocation = times.invocation
-        links = _NO_LINKS
-        if not trace.is_read:
-            place = f"\0{invocation.tenant_id or ''}\0\0\0\0{trace.header or ''}"
-        else:
-            place = (
-                f"{trace.xray_trace_id}\0{invocation.tenant_id or ''}\0{trace.trace_state}"
-                f"\0{trace.source}\0{trace.reason}\0"
-            )
-            if trace.links:
-                links = _links(trace.links)
-        texts = (
-            f"{file.pid}\0{invocation.request_id}\0{times.trigger}"
-            f"\0{invocation.invoked_function_arn}\0{place}"
-        )
-        try:
-            encoded = texts.encode()
-        except UnicodeEncodeError:
-            encoded = texts.encode("utf-8", "replace")
+        links = _links(trace.links) if trace.is_read and trace.links else _NO_LINKS
+        encoded = _texts(file.pid, times, trace)
         number = trace.span_id[:4]
         data = b"".join(
             (
@@ -279,6 +263,26 @@ class FlightRecorder:
             if file.fd >= 0:
                 file.give_up("cannot be written", error)
             return False
+
+
+def _texts(pid: str, times: InvokeTimes, trace: TraceParent) -> bytes:
+    """All that is text, in the order of the layout."""
+    invocation = times.invocation
+    if not trace.is_read:
+        place = f"\0{invocation.tenant_id or ''}\0\0\0\0{trace.header or ''}"
+    else:
+        place = (
+            f"{trace.xray_trace_id}\0{invocation.tenant_id or ''}\0{trace.trace_state}"
+            f"\0{trace.source}\0{trace.reason}\0"
+        )
+    texts = (
+        f"{pid}\0{invocation.request_id}\0{times.trigger}"
+        f"\0{invocation.invoked_function_arn}\0{place}"
+    )
+    try:
+        return texts.encode()
+    except UnicodeEncodeError:
+        return texts.encode("utf-8", "replace")
 
 
 def _links(links: list[Link]) -> bytes:

@@ -22,7 +22,7 @@ from time import monotonic
 
 from lambdascope.wire.errors import LocalProtocolError, RemoteProtocolError
 from lambdascope.wire.heads import Head, parse_response_head, plain_body
-from lambdascope.wire.names import MAX_ANSWER_BYTES, MAX_HEAD_BYTES
+from lambdascope.wire.names import MAX_ANSWER_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,9 @@ _RECV_BYTES = 65_536
 _BODY_RECV_BYTES = 1_048_576
 # An answer may be awaited for ever, as an event is; one that has begun comes from the same host.
 _REST_S = 30.0
-_MAX_INTERIM = 100
 # An acknowledgement has less, an event more.
 _USUAL_BYTES = 256
 _OK = Head(method="", target="", status=200, headers={})
-_TOO_LONG = f"an answer of more than {MAX_ANSWER_BYTES} bytes or {_MAX_INTERIM} interim ones"
 
 
 class ConnectionLost(Exception):
@@ -243,7 +241,7 @@ class Connection:
             return self._receive_parsed(sock, data, deadline)
         # The usual case, a response whose length is known, needs no incremental parser.
         if length > MAX_ANSWER_BYTES:
-            raise RemoteProtocolError(_TOO_LONG)
+            raise RemoteProtocolError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
         body = data[end + 4 :]
         if len(body) < length:
             body = self._rest(sock, body, length, deadline)
@@ -282,26 +280,20 @@ class Connection:
         self, sock: socket, data: bytes, deadline: float | None
     ) -> tuple[Head, bytes]:
         # Loaded here, because most processes never meet such a response.
-        from lambdascope.wire.http1 import Parser
+        from lambdascope.transport.unframed import UnframedAnswer
 
-        parser = Parser(request=False, max_head_bytes=MAX_HEAD_BYTES)
-        answer = _Answer()
+        answer = UnframedAnswer()
         rest = deadline
         while True:
-            if data:
-                parser.feed(data)
-            elif parser.ends_with_connection:
-                parser.feed_eof()
-            else:
-                where = "" if parser.idle else " in the middle of an answer"
+            if not data and not answer.may_end:
+                where = "" if answer.is_idle else " in the middle of an answer"
                 self._lost(f"connection closed{where}", sent=True)
-            while (event := parser.next_event()) is not None:
-                head = answer.take(event)
-                if head is not None:
-                    if not head.keep_alive or not parser.idle:
-                        self.close()
-                    return head, b"".join(answer.pieces)
-            if parser.idle:
+            whole = answer.take(data)
+            if whole is not None:
+                if not whole[0].keep_alive or not answer.is_idle:
+                    self.close()
+                return whole
+            if answer.is_idle:
                 # Behind an interim response the wait for the final one begins anew.
                 rest = deadline
             elif rest is None:
@@ -311,33 +303,6 @@ class Connection:
     def _lost(self, reason: str, *, sent: bool) -> NoReturn:
         self.close()
         raise ConnectionLost(f"{self._host}:{self._port}: {reason}", sent=sent)
-
-
-class _Answer:
-    """What has come of an answer whose length is not known beforehand."""
-
-    __slots__ = ("_head", "_heads", "_size", "pieces")
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-        self._head: Head | None = None
-        self._heads = self._size = 0
-
-    def take(self, event: Head | bytes | dict[str, str]) -> Head | None:
-        """The head of the final response when this is its end. Raises RemoteProtocolError."""
-        if isinstance(event, Head):
-            self._head = event
-            self._heads += 1
-            self._size = event.content_length or 0
-        elif isinstance(event, bytes):
-            self.pieces.append(event)
-            if self._head is not None and self._head.content_length is None:
-                self._size += len(event)
-        elif self._head is not None and self._head.status >= 200:
-            return self._head
-        if self._size > MAX_ANSWER_BYTES or self._heads > _MAX_INTERIM:
-            raise RemoteProtocolError(_TOO_LONG)
-        return None
 
 
 def _send_some(sock: socket, data: bytes, deadline: float | None) -> int:
