@@ -55,6 +55,8 @@ def parse(data: bytes, before: bytes) -> tuple[str, int, bytes] | None:
     if not data.startswith(before):
         return None
     end = data.find(_END)
+    if end < 0:
+        return None
     request_id, is_done, rest = data[len(before) : end].partition(_DONE)
     spans, has_length, length = rest.partition(_LENGTH)
     if (

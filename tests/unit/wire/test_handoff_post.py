@@ -64,6 +64,13 @@ def test_anything_else_is_left_to_the_parser(old: bytes, new: bytes) -> None:
     assert handoff_post.parse(USUAL.replace(old, new, 1), PREFIX) is None
 
 
+def test_a_part_of_a_head() -> None:
+    """Whatever length it names, what has come of a head is no request yet."""
+    for length in range(3000):
+        data = PREFIX + b"r-1\r\nLambdascope-Done: 3\r\nContent-Length: %d" % length
+        assert handoff_post.parse(data, PREFIX) is None
+
+
 @given(st.binary(max_size=60), st.integers(0, len(USUAL)))
 def test_bytes_in_between(junk: bytes, at: int) -> None:
     """With bytes that do not belong there it is either left alone or what the parser reads."""
