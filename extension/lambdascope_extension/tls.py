@@ -20,6 +20,7 @@ from _ssl import (
     SSLError,
     _SSLContext,
 )
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,9 +54,15 @@ class TlsSocket:
         return len(data)
 
     def sendall(self, data: memoryview) -> None:
-        """Send everything."""
-        while data:
-            data = data[self._tls.write(data) :]
+        """Send everything within the time-out, which OpenSSL would give to each record of it."""
+        timeout = self.gettimeout()
+        until = None if timeout is None else monotonic() + timeout
+        while data := data[self._tls.write(data) :]:
+            if until is not None:
+                left = until - monotonic()
+                if left <= 0:
+                    raise TimeoutError("timed out")
+                self.settimeout(left)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive up to `size` bytes. To peek is to ask whether anything has come, even an end."""

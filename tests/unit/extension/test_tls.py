@@ -12,6 +12,7 @@ import pytest
 
 from fake_collector import Answer, FakeCollector, traces
 from lambdascope.wire.names import CONTENT_TYPE_PROTOBUF
+from lambdascope_extension import tls
 from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result
 from lambdascope_extension.buffer import Batch, Message
 from lambdascope_extension.export_config import read_export_config
@@ -309,6 +310,26 @@ def test_slow_answer(
     collector.plan(Answer(hold=threading.Event()))
     result = sender.send(job(front.endpoint, authority.file, timeout_s=0.3))
     assert (RETRY, "no answer in time") == (result.outcome, result.reason)
+
+
+def test_slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-out is for all that is sent, also where each record of it goes out in time."""
+    now = 0.0
+
+    class Slow:
+        def write(self, data: memoryview) -> int:
+            nonlocal now
+            now += 1.0
+            return 1
+
+    monkeypatch.setattr(tls, "monotonic", lambda: now)
+    with socket.socket() as sock:
+        slow = tls.TlsSocket(sock, Slow())
+        slow.settimeout(3.5)
+        slow.sendall(memoryview(b"abc"))
+        with pytest.raises(TimeoutError, match="timed out"):
+            slow.sendall(memoryview(b"abcdefgh"))
+    assert 3.0 + 3.0 > now - 1.0
 
 
 def cut_when(ready: threading.Event, sender: PlainSender | Sender, one: Job) -> Result:
