@@ -7,6 +7,8 @@ be looked through is dropped, and counted.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from lambdascope.wire import names
 
 TYPE_CHECKING = False
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 class Scrubber:
     """`text` is the variable's value."""
 
-    __slots__ = ("_has_failed", "_is_read", "_rules", "_say", "_text")
+    __slots__ = ("_has_failed", "_is_read", "_lock", "_rules", "_say", "_text")
 
     def __init__(self, text: str, say: Callable[[str], None]) -> None:
         self._text = text
         self._say = say
+        self._lock = allocate_lock()
         self._rules: ScrubRules | None = None
         self._is_read = False
         self._has_failed = False
@@ -38,7 +41,7 @@ class Scrubber:
             message.body = _scrubbed(message, rules)
             message.scrub_fault = ""
         except ValueError as error:
-            message.scrub_fault = str(error)
+            message.scrub_fault = str(error) or type(error).__name__
 
     def clean(self, messages: list[Message]) -> tuple[list[Message], list[Message]]:
         """The messages without secrets, and those that cannot be looked through."""
@@ -64,9 +67,10 @@ class Scrubber:
         return cleaned, lost
 
     def _loaded(self) -> ScrubRules | None:
-        if not self._is_read:
-            self._rules = self._read()
-            self._is_read = True
+        with self._lock:
+            if not self._is_read:
+                self._rules = self._read()
+                self._is_read = True
         return self._rules
 
     def _read(self) -> ScrubRules | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from lambdascope.wire import names
+from lambdascope_extension import scrubber
 from lambdascope_extension.batch import Message
 from lambdascope_extension.buffer import NOT_SCRUBBED, Buffer
 from lambdascope_extension.ledger import Ledger
 from lambdascope_extension.scrubber import open_scrubber
+
+if TYPE_CHECKING:
+    import pytest
 
 SECRET = "s3cr3t-value"
 
@@ -99,6 +105,19 @@ def test_what_cannot_be_searched_is_dropped_and_counted() -> None:
     (line,) = kit.lines
     assert "dropped" in line
     assert SECRET not in line
+
+
+def test_a_fault_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be searched is dropped, also if nobody says why."""
+
+    def refuse(*_: object) -> bytes:
+        raise ValueError
+
+    monkeypatch.setattr(scrubber, "_scrubbed", refuse)
+    kit = Kit()
+    assert b"" == kit.passed(body("password"))
+    assert {NOT_SCRUBBED: 1} == kit.buffer.ledger.accounts["traces"].dropped
+    assert "(ValueError)" in kit.lines[0]
 
 
 def test_a_good_body_beside_one_that_cannot_be_searched() -> None:
