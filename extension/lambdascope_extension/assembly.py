@@ -65,12 +65,9 @@ class Parts:
         flight_fd: int,
         invoke: bool,
     ) -> None:
-        own_port = 0 if listener is None else listener.getsockname()[1]
         environ = environment()
-        handoff_file = environ.get(names.ENV_HANDOFF_FILE) or default_handoff_file()
-        folder = handoff_file.rpartition("/")[0] or "."
         self.wake_fd, wake_in = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        routes = Routes(environ, own_port=own_port, wake_fd=wake_in, folder=folder)
+        routes = _routes(environ, listener, wake_in)
         platform = read_platform_config(routes.variables, routes.wanted)
         for problem in routes.problems + platform.problems:
             say(problem)
@@ -89,14 +86,7 @@ class Parts:
         flusher = routes.flusher
         flight = Flight(flight_fd, self.ends, self.buffer, say, routes.reasons.get("traces"))
         if platform.wants_anything:
-            handed_over = HandedOver()
-            flight.on_told = handed_over.remember
-            if telemetry is not None:
-                self.intake.handed_over = handed_over
-            make = _collecting(
-                self.buffer, handed_over, flusher.meter, config=platform, environ=environ
-            )
-            flusher.use(make, lambda: telemetry is not None and bool(handed_over.bodies))
+            self._join_records(flusher, flight, platform, is_fed=telemetry is not None)
         self.servers: list[HttpServer] = []
         self.lifecycle = Lifecycle(
             client=client,
@@ -117,7 +107,19 @@ class Parts:
             telemetry.feed(self.ends, _both(flusher.take_batch, flight.on_records))
             self.servers.append(telemetry.server)
         self.reactor.watch(self.wake_fd, _waking(self.wake_fd, worker, flusher))
+        self.reactor.first.add(self.wake_fd)
         _on_signals(self.lifecycle.stop, wake_in)
+
+    def _join_records(
+        self, flusher: TelemetryFlusher, flight: Flight, config: PlatformConfig, *, is_fed: bool
+    ) -> None:
+        """Join the platform's records to what is handed over; `is_fed`: there will be records."""
+        handed_over = HandedOver()
+        flight.on_told = handed_over.remember
+        if is_fed:
+            self.intake.handed_over = handed_over
+        make = _collecting(self.buffer, handed_over, flusher.meter, config)
+        flusher.use(make, lambda: is_fed and bool(handed_over.bodies))
 
     def _serve(self, listener: socket) -> HttpServer:
         server = HttpServer(self.reactor, listener, self.intake.handle)
@@ -151,20 +153,25 @@ def run(
         say(f"not everything got through: {summary}")
 
 
+def _routes(environ: dict[str, str], listener: socket | None, wake_fd: int) -> Routes:
+    handoff_file = environ.get(names.ENV_HANDOFF_FILE) or default_handoff_file()
+    return Routes(
+        environ,
+        own_port=0 if listener is None else listener.getsockname()[1],
+        wake_fd=wake_fd,
+        folder=handoff_file.rpartition("/")[0] or ".",
+    )
+
+
 def _collecting(
-    buffer: Buffer,
-    handed_over: HandedOver,
-    meter: HoldMeter,
-    *,
-    config: PlatformConfig,
-    environ: dict[str, str],
+    buffer: Buffer, handed_over: HandedOver, meter: HoldMeter, config: PlatformConfig
 ) -> Callable[[], Collector]:
     def make() -> Collector:
         # Loaded when the first batch of records is worked on.
         from lambdascope_extension.records.collector import Collector
         from lambdascope_extension.records.joins import Joins
 
-        joins = Joins(handed_over)
+        joins, environ = Joins(handed_over), environment()
         return Collector(buffer, joins, meter=meter, config=config, environ=environ, say=say)
 
     return make
@@ -176,6 +183,8 @@ def _idle(parts: Parts) -> None:
     parts.reactor.forget(parts.wake_fd)
     parts.intake.drop_everything("fault")
     parts.intake.on_done = lambda: None
+    for server in parts.servers:
+        server.give_up()
     client = parts.client
     is_over = False
 

@@ -36,7 +36,10 @@ class BodyWorker:
             self._todo.append((work, done))
             starts, self._is_running = not self._is_running, True
         if starts:
-            start_new_thread(self._run, ())
+            try:
+                start_new_thread(self._run, ())
+            except RuntimeError:
+                self._run()  # the function has taken all threads that the environment may have
 
     def collect(self) -> None:
         """What has been done since."""

@@ -34,24 +34,22 @@ class ClientConnection:
 
     `deadline` is monotonic and 0 when nothing is unfinished. `is_runtime` is set when our runtime
     has said hello on it. `refused`: the request was answered before its end, the rest is drained.
-    `closing`: to be closed as soon as `out` is sent. `is_crowding`: it has sent many requests at
-    once. `is_working`: its request is being looked at, the answer comes later.
+    `closing`: to be closed as soon as `out` is sent. `is_working`: its request is being looked at,
+    the answer comes later. `body` is what has come of that of the unfinished request.
     """
 
     __slots__ = (
+        "body",
         "closing",
         "deadline",
         "drained",
         "fd",
         "head",
-        "is_crowding",
         "is_runtime",
         "is_working",
         "out",
         "parser",
-        "pieces",
         "refused",
-        "size",
         "sock",
         "used_at",
         "wants_write",
@@ -66,15 +64,13 @@ class ClientConnection:
         self.fd = sock.fileno()
         self.parser = parser
         self.head: Head | None = None
-        self.pieces: list[bytes] = []
-        self.size = 0
+        self.body = bytearray()
         self.out = b""
         self.deadline = 0.0
         self.used_at = monotonic()
         self.drained = 0
         self.refused = False
         self.closing = False
-        self.is_crowding = False
         self.is_runtime = False
         self.is_working = False
         self.wants_write = False
@@ -87,8 +83,7 @@ class ClientConnection:
     def forget_request(self) -> None:
         """Be ready for the next request."""
         self.head = None
-        self.pieces = []
-        self.size = 0
+        self.body = bytearray()
 
     def receive(self, limit: int) -> bytes | None:
         """What has arrived; None when that is nothing yet, empty when the peer is gone."""

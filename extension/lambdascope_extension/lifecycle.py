@@ -186,7 +186,9 @@ class Lifecycle:
             self._on_api_failure(error)
             return
         self._asked_at = time()
-        self._reactor.watch(self._client.fileno(), self._on_event)
+        fd = self._client.fileno()
+        self._reactor.watch(fd, self._on_event)
+        self._reactor.first.add(fd)
 
     def _on_event(self, mask: int) -> None:
         fd = self._client.fileno()
@@ -346,8 +348,8 @@ class Lifecycle:
             self._has_begun_last = True
             self._flusher.begin(now, self._until, everything=True)
         if now < self._until:
-            is_sending = self._flusher.resume(now)
-            if is_sending or is_waiting or (now < self._late_until and self._may_come_more()):
+            is_busy = self._flusher.resume(now) or any(one.is_working for one in self._servers)
+            if is_busy or is_waiting or (now < self._late_until and self._may_come_more()):
                 return
         elif self._flusher.is_sending:
             # One more turn for the result, which comes at once; the reserve is long enough.

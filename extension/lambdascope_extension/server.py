@@ -37,12 +37,9 @@ _MAX_UNFINISHED_BYTES = 2 * MAX_BODY_BYTES
 _MAX_DRAIN_BYTES = 16 * 1024 * 1024
 _DRAIN_S = 2.0
 _RECV_BYTES = 65_536
-# Nobody else is served while the requests of one read are. Who sends more than some of them behind
-# each other has little read at once from then on, so that the runtime need not wait for them.
-_CROWD = 8
-# The same for the pieces of a body.
-_CROWD_EVENTS = 200
-_CROWD_RECV_BYTES = 2048
+# Nobody else is served while what one read has brought is, which may be a crowd of requests or of
+# pieces of one. So little is read at once from others than the runtime, but of a long piece.
+_RECV_BYTES_OF_OTHERS = 2048
 # Answers that a client does not read, while nothing more is read from it.
 _MAX_UNSENT_BYTES = 65_536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -80,6 +77,11 @@ class HttpServer:
         """Whether a runtime of ours is connected."""
         return any(one.is_runtime for one in self._connections.values())
 
+    @property
+    def is_working(self) -> bool:
+        """Whether an answer is to come later."""
+        return any(one.is_working for one in self._connections.values())
+
     def next_deadline(self) -> float | None:
         """When (monotonic) `sweep` has something to do; None when nothing is unfinished."""
         if not self._timed:
@@ -109,9 +111,15 @@ class HttpServer:
         self._reactor.forget(connection.fd)
         connection.closing = True
         self._set_deadline(connection, 0)
-        self._unfinished_bytes -= connection.size
+        self._unfinished_bytes -= len(connection.body)
         connection.sock.close()
         self.on_closed(connection)
+
+    def give_up(self) -> None:
+        """Close the connections whose answers were to come later: they will not."""
+        for connection in list(self._connections.values()):
+            if connection.is_working:
+                self.close(connection)
 
     def stop(self) -> None:
         """Close the listener and every connection."""
@@ -152,10 +160,11 @@ class HttpServer:
     def _ready(self, connection: ClientConnection, mask: int) -> None:
         if mask & POLLOUT:
             self._send(connection, b"")
-        if connection.is_working:  # without being asked, poll only tells of the end
-            self.close(connection)
-        elif mask & ~POLLOUT and self._is_open(connection):
-            data = connection.receive(_CROWD_RECV_BYTES if connection.is_crowding else _RECV_BYTES)
+        if mask & ~POLLOUT and self._is_open(connection):
+            if connection.is_working:  # without being asked, poll only tells of the end
+                self.close(connection)
+                return
+            data = connection.receive(_recv_bytes(connection))
             if data:
                 self._take(connection, data)
             elif data is not None:
@@ -184,21 +193,16 @@ class HttpServer:
     def _parse(self, connection: ClientConnection, data: bytes) -> None:
         parser = connection.parser
         parser.feed(data)
-        served = events = 0
         while (
             not (connection.is_over or connection.is_working)
             and (event := parser.next_event()) is not None
         ):
-            events += 1
             if isinstance(event, Head):
                 self._begin(connection, event)
             elif isinstance(event, bytes):
                 self._add(connection, event)
             else:
                 self._finish(connection)
-                served += 1
-        if served > _CROWD or events > _CROWD_EVENTS:
-            connection.is_crowding = True
         if connection.is_working:
             self._set_deadline(connection, 0)
         elif connection.head is not None or connection.out or not parser.idle:
@@ -217,16 +221,15 @@ class HttpServer:
             self._send(connection, _CONTINUE)
 
     def _add(self, connection: ClientConnection, piece: bytes) -> None:
-        connection.pieces.append(piece)
-        connection.size += len(piece)
+        connection.body += piece
         self._unfinished_bytes += len(piece)
-        if connection.size > MAX_BODY_BYTES:
+        if len(connection.body) > MAX_BODY_BYTES:
             raise RemoteProtocolError(f"body over {MAX_BODY_BYTES} bytes", status=413)
         if self._unfinished_bytes > _MAX_UNFINISHED_BYTES:
             raise RemoteProtocolError("too many unfinished requests", status=503)
 
     def _finish(self, connection: ClientConnection) -> None:
-        head, body = connection.head, b"".join(connection.pieces)
+        head, body = connection.head, bytes(connection.body)
         self._forget_request(connection)
         if head is not None:
             self._serve(connection, head, body)
@@ -263,7 +266,7 @@ class HttpServer:
         self._set_deadline(connection, monotonic() + _DRAIN_S)
 
     def _forget_request(self, connection: ClientConnection) -> None:
-        self._unfinished_bytes -= connection.size
+        self._unfinished_bytes -= len(connection.body)
         connection.forget_request()
 
     def _send(self, connection: ClientConnection, data: bytes) -> None:
@@ -286,6 +289,12 @@ class HttpServer:
             deadline = 0
         self._timed += (deadline > 0) - (connection.deadline > 0)
         connection.deadline = deadline
+
+
+def _recv_bytes(connection: ClientConnection) -> int:
+    if connection.is_runtime:
+        return _RECV_BYTES
+    return max(_RECV_BYTES_OF_OTHERS, min(_RECV_BYTES, connection.parser.left))
 
 
 def _whole_head(data: bytes) -> Head | None:

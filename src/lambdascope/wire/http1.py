@@ -85,6 +85,11 @@ class Parser:
         return self._state == "head" and not self._buffer
 
     @property
+    def left(self) -> int:
+        """How many bytes of a body or a chunk are known to be still to come."""
+        return self._left
+
+    @property
     def ends_with_connection(self) -> bool:
         """True inside a body that has no other end than the end of the connection."""
         return self._state == "until_eof"

@@ -13,6 +13,7 @@ import pytest
 
 from extension_fakes import EXECUTABLE, ExtensionProcess, FakePlatform
 from fake_collector import BY_REQUESTS, ENDPOINT, FakeCollector, traces
+from lambdascope.transport.connection import ConnectionLost
 from lambdascope.wire import names
 
 if TYPE_CHECKING:
@@ -111,6 +112,22 @@ def test_fault_in_the_receiver(
         assert 0 == extension.wait_exit()
         assert 2 == len(extension.lines)
         assert not extension.handoff_file.exists()
+
+
+def test_fault_beside_the_main_thread(
+    damaged: Damaged, platform: FakePlatform, collector: FakeCollector, tmp_path: Path
+) -> None:
+    """Who waits for the answer to a large request is not left waiting, and gets one when it asks
+    again."""
+    damaged.append("intake", "def count_items(*a): raise RuntimeError('damage')")
+    with started(damaged, platform, collector, tmp_path) as extension:
+        platform.wait_next(1)
+        sender = extension.anybody()
+        with pytest.raises(ConnectionLost, match="connection closed"):
+            sender.post(names.TRACES_PATH, traces("a", padding=20_000))
+        extension.wait_line("from now on, after a fault: RuntimeError: damage")
+        platform.shut_down()
+        assert 0 == extension.wait_exit()
 
 
 @pytest.mark.parametrize("module", ["lifecycle", "assembly", "reactor"])

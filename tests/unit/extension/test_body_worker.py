@@ -6,6 +6,7 @@ import gc
 import gzip
 import os
 import select
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from fake_collector import traces
 from lambdascope.wire import names
 from lambdascope.wire.http1 import encode_request
+from lambdascope_extension import body_worker
 from lambdascope_extension.bodies import BadBody
 from lambdascope_extension.body_worker import BodyWorker
 from lambdascope_extension.buffer import Buffer
@@ -23,7 +25,6 @@ from lambdascope_extension.scrubber import open_scrubber
 from unit.extension.loopback import TOKEN, Loopback
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 LARGE = traces(*(f"span{number}" for number in range(1000)), padding=20)
@@ -179,6 +180,38 @@ def test_compressed_bodies_are_large(working: Working, body: bytes, status: byte
     assert b"" == answer(client)
     working.collect()
     assert status == answer(client)[9:12]
+
+
+def test_client_that_reads_late(working: Working) -> None:
+    """Who has not read its answers when the last one is worked on gets all of them."""
+    client = working.connect()
+    (connection,) = working.server._connections.values()
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    last = request(gzip.compress(traces("a")), ("Content-Encoding", "gzip"))
+    send(working, client, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 45 + last)
+    assert (True, True) == (connection.wants_write, connection.is_working)
+    got = client.recv(65_536)
+    working.run()
+    assert 1 == working.server.connection_count
+    working.collect()
+    while got.count(b"HTTP/1.1 ") < 46 and (more := client.recv(65_536)):
+        got += more
+        working.run()
+    assert [b"404"] * 45 + [b"200"] == [part[:3] for part in got.split(b"HTTP/1.1 ")[1:]]
+
+
+def test_no_more_threads(working: Working, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the function has all threads that there may be, the main thread looks itself."""
+
+    def refuse(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(body_worker, "start_new_thread", refuse)
+    client = working.connect()
+    for _ in range(2):
+        send(working, client, request(LARGE))
+        working.collect()
+        assert b"HTTP/1.1 200 OK" == answer(client)
 
 
 def test_refused_bodies_are_not_kept(working: Working) -> None:

@@ -277,6 +277,27 @@ def test_the_usual_post_needs_the_token_and_the_runtime(receiver: Receiver) -> N
     assert 200 == status(receiver.exchange(other, handoff_post.encoder(right)("r", 4, BODY)))
 
 
+def test_crowds_leave_room_for_others(receiver: Receiver) -> None:
+    """However much a client sends at once, only a little is worked on before others have their
+    turns; of a long body it is as much as ever."""
+    for crowd in (request(body=BODY) * 300, b"POST /v1/traces HTTP/1.1\r\nHost: x\r\n"
+                  b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 9000):  # fmt: skip
+        client = receiver.connect()
+        assert len(crowd) == client.send(crowd)
+        receiver.reactor.run_once(0)
+        (connection,) = receiver.server._connections.values()
+        assert len(connection.body) < 400
+        assert receiver.ledger.accounts["traces"].accepted < 50
+        receiver.server.close(connection)
+    client = receiver.connect()
+    data = request(body=BODY).replace(b"h: %d" % len(BODY), b"h: 200000") + bytes(60_000)
+    assert len(data) == client.send(data)
+    receiver.reactor.run_once(0)
+    receiver.reactor.run_once(0)
+    (connection,) = receiver.server._connections.values()
+    assert len(data) - 200 < len(connection.body)
+
+
 def test_number_of_connections_is_bounded(receiver: Receiver) -> None:
     """New clients push out the longest silent ones, but never the runtime."""
     runtime = receiver.connect()
