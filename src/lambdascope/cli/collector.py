@@ -3,8 +3,9 @@
 The sink stands in the collector's place, so the endpoints are taken out of the function's variables
 and given to the sink; everything else that says how to send (headers, compression, timeout) stays
 with the sender, whose requests the sink passes on as they are. The extension's own endpoint comes
-before the standard ones, as it does there. Sources, in this order: `--env`, the shell. Source of
-the names: OpenTelemetry specification, "OTLP Exporter Configuration".
+before the standard ones, as it does there. The sink speaks HTTP only, so gRPC is taken out as well.
+Sources, in this order: `--env`, the shell. Source of the names: OpenTelemetry specification, "OTLP
+Exporter Configuration".
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _GENERAL = names.ENV_OTLP_ENDPOINT
 _OWN = names.ENV_EXTENSION_ENDPOINT
+_ENDPOINT, _PROTOCOL = "ENDPOINT", "PROTOCOL"
+_GENERAL_PROTOCOL = f"{names.OTLP_ENV_PREFIX}{_PROTOCOL}"
 _OF_SIGNAL = {
     names.TRACES_PATH: names.ENV_OTLP_TRACES_ENDPOINT,
     names.METRICS_PATH: names.ENV_OTLP_METRICS_ENDPOINT,
@@ -30,11 +33,26 @@ def collector_urls(variables: Mapping[str, str], environ: Mapping[str, str]) -> 
     known = _exporter_variables(variables, environ)
     found: dict[str, str] = {}
     for path, name in _OF_SIGNAL.items():
+        if _is_grpc(known.get(name.replace(_ENDPOINT, _PROTOCOL)) or known.get(_GENERAL_PROTOCOL)):
+            continue
         if known.get(name) and not known.get(_OWN):
             found[path] = known[name]
         elif base := known.get(_OWN) or known.get(_GENERAL):
             found[path] = base.rstrip("/") + path
     return found
+
+
+def collector_problems(variables: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable that keeps telemetry from a collector that is named."""
+    known = _exporter_variables(variables, environ)
+    if not any(known.get(name) for name in (_OWN, _GENERAL, *_OF_SIGNAL.values())):
+        return []
+    return [
+        f"{name}=grpc: it is passed on over HTTP only; give http/protobuf, and the endpoint of the "
+        "collector's HTTP receiver, such as http://localhost:4318"
+        for name, value in known.items()
+        if name.endswith(_PROTOCOL) and _is_grpc(value)
+    ]
 
 
 def sender_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -44,7 +62,11 @@ def sender_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -
     """
     endpoints = {_OWN, _GENERAL, *_OF_SIGNAL.values()}
     every = {names.ENV_STDOUT_BYTES: "0", **_exporter_variables({}, environ), **variables}
-    return {name: value for name, value in every.items() if name not in endpoints}
+    return {
+        name: value
+        for name, value in every.items()
+        if name not in endpoints and not (name.endswith(_PROTOCOL) and _is_grpc(value))
+    }
 
 
 def _exporter_variables(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -54,3 +76,7 @@ def _exporter_variables(variables: Mapping[str, str], environ: Mapping[str, str]
         for name, value in source.items()
         if name.startswith(names.OTLP_ENV_PREFIX) or name == _OWN
     }
+
+
+def _is_grpc(protocol: str | None) -> bool:
+    return protocol is not None and protocol.strip().lower() == "grpc"

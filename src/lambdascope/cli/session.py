@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from lambdascope.cli.collector import collector_urls, sender_variables
+from lambdascope.cli.collector import collector_problems, collector_urls, sender_variables
 from lambdascope.cli.interpreter import OwnPackage
 from lambdascope.emulator.environment import ExecutionEnvironment
 from lambdascope.emulator.otlp_decode import decode
@@ -73,7 +73,8 @@ class Session:
 
     def problems(self) -> list[str]:
         """What could not be read or passed on to the user's collector, each once."""
-        return list(dict.fromkeys(self._sink.problems()))
+        about = collector_problems(self._function.config.variables, self._environ)
+        return list(dict.fromkeys([*about, *self._sink.problems()]))
 
 
 def _span(item: Item) -> Span:

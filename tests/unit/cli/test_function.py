@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lambdascope.cli.arguments import Options
-from lambdascope.cli.collector import collector_urls, sender_variables
+from lambdascope.cli.collector import collector_problems, collector_urls, sender_variables
 from lambdascope.cli.errors import CommandError
 from lambdascope.cli.function import function_from
 from lambdascope.cli.interpreter import Interpreter, OwnPackage, find_interpreter
@@ -205,6 +205,25 @@ def test_the_sender_keeps_how_to_send_and_loses_where_to():
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         "A": "1",
     }
+
+
+def test_grpc_does_not_keep_telemetry_from_the_sink():
+    """The sink speaks HTTP: the sender does so too, and a collector for gRPC is left out aloud."""
+    shell = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4317",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "gRPC",
+    }
+    assert "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" not in sender_variables({}, shell)
+    assert {"/v1/metrics", "/v1/logs"} == set(collector_urls({}, shell))
+    (line,) = collector_problems({}, shell)
+    assert line.startswith(
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=grpc: it is passed on over HTTP only"
+    )
+    everywhere = {**shell, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
+    assert {} == collector_urls({}, everywhere)
+    assert 2 == len(collector_problems({}, everywhere))
+    assert [] == collector_problems({}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
 
 
 def test_leftovers_stay_out_of_a_terminal_unless_they_are_wanted():
