@@ -195,7 +195,10 @@ def main() -> None:
     )
     for shape in SHAPES:
         for name in ("lambdascope", "otelcol", "Rotel"):
-            measure(name, shape, seconds)
+            try:
+                measure(name, shape, seconds)
+            except FileNotFoundError as error:
+                print(f"| {name} | {error.filename} is missing: see scripts/install-peers |")
 
 
 if __name__ == "__main__":
