@@ -12,6 +12,10 @@ import posix
 from lambdascope.otlp.walk import count_spans
 from lambdascope.wire.names import CONTENT_TYPE_JSON, CONTENT_TYPE_PROTOBUF
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from lambdascope_extension.sampling_groups import Loose
+
 # The two content types by the names that files and lines of a log have for them.
 KINDS = {"protobuf": CONTENT_TYPE_PROTOBUF, "json": CONTENT_TYPE_JSON}
 FORMS = {kind: form for form, kind in KINDS.items()}
@@ -23,13 +27,15 @@ class Message:
 
     `urgent`: it tells of an invocation that failed, goes first and is given up last. `request_id`
     is that of the invocation that our runtime handed it over for, "" for others. `scrub_fault`:
-    None before it was searched for secrets, then why it could not be.
+    None before it was searched for secrets, then why it could not be. `loose` is what a sampler has
+    found in it beforehand.
     """
 
     __slots__ = (
         "body",
         "items",
         "kind",
+        "loose",
         "received",
         "request_id",
         "scrub_fault",
@@ -49,6 +55,7 @@ class Message:
     ) -> None:
         self.request_id = ""
         self.scrub_fault: str | None = None
+        self.loose: Loose | None = None
         self.signal = signal
         self.kind = kind
         self.body = body

@@ -11,30 +11,18 @@ from __future__ import annotations
 
 from lambdascope.otlp import names as otel
 from lambdascope.otlp.attributes import AttributeWriter
-from lambdascope.otlp.span_walk import (
-    COLD_START,
-    ERROR,
-    TIMEOUT,
-    SpanFacts,
-    iter_spans,
-    parted,
-    reason_to_keep,
-    with_fields,
-)
-from lambdascope.wire.names import (
-    CONTENT_TYPE_JSON,
-    SHUTDOWN_FAILURE,
-    SHUTDOWN_TIMEOUT,
-)
-from lambdascope_extension.batch import Message
+from lambdascope.otlp.span_walk import COLD_START, reason_to_keep, with_fields
+from lambdascope.wire.names import SHUTDOWN_FAILURE, SHUTDOWN_TIMEOUT
 from lambdascope_extension.gate import Gate
 from lambdascope_extension.ledger import SAMPLED
 from lambdascope_extension.sampling import RATIO, SLOW, UNFINISHED
+from lambdascope_extension.sampling_groups import MAX_TRACES, Group, Loose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lambdascope_extension.batch import Message
     from lambdascope_extension.buffer import Buffer
     from lambdascope_extension.sampling import Sampling
 
@@ -43,40 +31,8 @@ MAX_OPEN = 256
 MAX_AGE_S = 60.0
 # Without events of invocations, for what carries no request id.
 LOOSE_S = 10.0
-_MAX_REMEMBERED = 512
 # A request id as a key is told from a trace id by its type.
 _DROPPED = ""
-_FAILURES = (ERROR, TIMEOUT)
-_JSON_TRACE_ID = b'"traceId":'
-_JSON_MARKS = tuple(
-    f'"key":"{key}","value":{{"boolValue":true}}'.encode()
-    for key in (otel.SAMPLING_KEEP, otel.LAMBDASCOPE_KEEP, otel.FAAS_COLDSTART)
-)
-
-
-class _Group:
-    """What is held of one invocation or trace. `root` is the span to mark, in message `root_in`."""
-
-    __slots__ = ("messages", "root", "root_in", "since", "trace_id")
-
-    def __init__(self, since: float) -> None:
-        self.since = since
-        self.messages: list[Message] = []
-        self.trace_id = b""
-        self.root: SpanFacts | None = None
-        self.root_in: Message | None = None
-
-    def look_for_root(self, message: Message) -> None:
-        """Note its first span that is one, or the first of all, if it has any."""
-        if message.kind == CONTENT_TYPE_JSON:
-            self.trace_id = self.trace_id or next(iter(_json_trace_ids(message.body)), b"")
-            return
-        for span in iter_spans(message.body):
-            if self.root is None or span.is_root:
-                self.root, self.root_in = span, message
-                self.trace_id = span.trace_id
-            if span.is_root:
-                return
 
 
 class SamplingGate(Gate):
@@ -87,11 +43,20 @@ class SamplingGate(Gate):
     def __init__(self, buffer: Buffer, sampling: Sampling, say: Callable[[str], None]) -> None:
         super().__init__(buffer, say)
         self._sampling = sampling
-        self._open: dict[str | bytes, _Group] = {}
+        self._open: dict[str | bytes, Group] = {}
         self._open_bytes = 0
         self._decided: dict[str | bytes, str] = {}
         self._marks: dict[str, bytes] = {}
         self._is_ending = False
+
+    def prepare(self, message: Message) -> None:
+        """As behind the gate, and look at what another sender's spans are."""
+        super().prepare(message)
+        if message.signal == "traces" and not message.request_id:
+            try:
+                message.loose = Loose(message)
+            except ValueError:
+                pass  # as in `put`
 
     def put(self, message: Message) -> bool:
         """As in the base class; spans are held, kept or dropped."""
@@ -99,11 +64,10 @@ class SamplingGate(Gate):
             return self._buffer.put(message)
         try:
             if message.request_id:
-                self._take(message.request_id, message)
-            elif message.kind == CONTENT_TYPE_JSON:
-                self._take_json(message)
+                reason = reason_to_keep(message.body, failed=message.urgent)
+                self._take(message.request_id, Group(message), reason)
             else:
-                self._take_traces(message)
+                self._take_loose(message)
         except ValueError:
             return self._buffer.put(message)  # whoever receives it will say what is wrong with it
         self._keep_bounds(message.received)
@@ -140,59 +104,36 @@ class SamplingGate(Gate):
                 self._lose(message, reason)
         self._buffer.drop_all(reason)
 
-    def _take(self, key: str | bytes, message: Message, reason: str | None = None) -> None:
+    def _take(self, key: str | bytes, found: Group, reason: str) -> None:
         """A message all of whose spans share a decision; `reason` speaks for keeping them."""
-        if reason is None:
-            reason = reason_to_keep(message.body, failed=message.urgent)
         decided = self._decided.get(key)
         group = self._open.get(key)
         if group is None:
-            group = _Group(message.received)
-            group.look_for_root(message)
-            if not decided and group.trace_id != key:
-                decided = self._decided.get(group.trace_id) or decided
+            if not decided and found.trace_id != key:
+                decided = self._decided.get(found.trace_id) or decided
             # A request id and a trace may have another invocation, which is decided for itself.
-            is_anew = reason or (group.root is not None and group.root.is_entry)
+            is_anew = reason or (found.root is not None and found.root.is_entry)
             if decided or (decided == _DROPPED and not is_anew):
-                self._close(group, [message], decided, is_late=True)
+                self._close(found, decided, is_late=True)
                 return
-            self._open[key] = group
-        elif group.root is None or not group.root.is_root:
-            group.look_for_root(message)
-        group.messages.append(message)
-        self._open_bytes += len(message.body)
+            self._open[key] = found
+        else:
+            group.join(found)
+        self._open_bytes += len(found.messages[0].body)
         if reason or self._is_ending:
             self._decide(key, reason)
 
-    def _take_traces(self, message: Message) -> None:
-        """What others send: each trace for itself."""
-        reasons: dict[bytes, str] = {}
-        for span in iter_spans(message.body):
-            known = reasons.get(span.trace_id, "")
-            reasons[span.trace_id] = known or span.reason(message.body, failed=message.urgent)
-        if len(reasons) <= 1:
-            for trace_id, reason in reasons.items():
-                self._take(trace_id, message, reason)
+    def _take_loose(self, message: Message) -> None:
+        """What others send: each trace for itself; if one of a whole is kept, all are."""
+        loose, message.loose = message.loose or Loose(message), None
+        for reason, group in loose.groups:
+            self._take(group.trace_id, group, reason)
+            self._keep_bounds(message.received)
+        if loose.groups:
             return
-        parts = parted(message.body, bytes.hex)
-        for trace_id, reason in reasons.items():
-            body, items = parts[trace_id.hex()]
-            part = Message(
-                signal=message.signal,
-                kind=message.kind,
-                body=body,
-                items=items,
-                received=message.received,
-                urgent=reason in _FAILURES,
-            )
-            self._take(trace_id, part, reason)
-
-    def _take_json(self, message: Message) -> None:
-        """JSON is not taken apart: if one of its traces is kept, all are."""
-        reason = ERROR if message.urgent else ""
-        traces = _json_trace_ids(message.body)
-        keeps = [one for one in traces if self._decided.get(one) or self._sampling.is_kept(one)]
-        if reason or keeps or any(mark in message.body for mark in _JSON_MARKS):
+        if loose.reason or any(
+            self._decided.get(one) or self._sampling.is_kept(one) for one in loose.trace_ids
+        ):
             self._pass(message)
         else:
             self._lose(message, SAMPLED)
@@ -210,29 +151,27 @@ class SamplingGate(Gate):
             reason = RATIO
         self._remember(key, reason)
         self._remember(trace_id, reason)
-        self._close(group, group.messages, reason)
+        self._close(group, reason)
         if reason:
             for other in [one for one, its in self._open.items() if its.trace_id == trace_id]:
                 if other in self._open:
                     self._decide(other, reason)
 
-    def _pop(self, key: str | bytes) -> _Group:
+    def _pop(self, key: str | bytes) -> Group:
         group = self._open.pop(key)
         self._open_bytes -= sum(len(message.body) for message in group.messages)
         return group
 
-    def _close(
-        self, group: _Group, messages: list[Message], reason: str, *, is_late: bool = False
-    ) -> None:
+    def _close(self, group: Group, reason: str, *, is_late: bool = False) -> None:
         """Let the messages go on, or drop them."""
         if not reason:
-            for message in messages:
+            for message in group.messages:
                 self._lose(message, SAMPLED)
             return
         root, root_in = group.root, group.root_in
         if root is not None and root_in is not None and (root.is_root or not is_late):
             root_in.body = with_fields(root_in.body, root, self._mark(reason))
-        for message in messages:
+        for message in group.messages:
             self._pass(message)
 
     def _pass(self, message: Message) -> None:
@@ -256,7 +195,7 @@ class SamplingGate(Gate):
     def _remember(self, key: str | bytes, reason: str) -> None:
         self._decided.pop(key, None)
         self._decided[key] = reason
-        if len(self._decided) > _MAX_REMEMBERED:
+        if len(self._decided) > MAX_TRACES:
             del self._decided[next(iter(self._decided))]
 
     def _keep_bounds(self, now: float) -> None:
@@ -270,19 +209,3 @@ class SamplingGate(Gate):
             ):
                 return
             self._decide(key)
-
-
-def _json_trace_ids(body: bytes) -> list[bytes]:
-    """The trace ids in a JSON request, once each."""
-    found: dict[bytes, None] = {}
-    position = body.find(_JSON_TRACE_ID)
-    while position >= 0:
-        position += len(_JSON_TRACE_ID)
-        text = body[position : position + 40].split(b'"')
-        if len(text) > 2 and len(text[1]) == 32:
-            try:
-                found[bytes.fromhex(text[1].decode())] = None
-            except ValueError:
-                pass  # no trace id, which whoever receives it will say
-        position = body.find(_JSON_TRACE_ID, position)
-    return list(found)
