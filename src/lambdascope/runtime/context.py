@@ -50,6 +50,10 @@ class CurrentInvocation:
         """What is noted of it: its trace, above all."""
         return self._variable.get(self._latest)
 
+    def here(self) -> InvokeTimes | None:
+        """The same where it runs in this very context: not in a thread that has none."""
+        return self._variable.get(None)
+
     def set(self, times: InvokeTimes) -> Token[InvokeTimes]:
         """An invocation begins in this context; give what it returns to `reset`."""
         self._latest = times

@@ -105,10 +105,12 @@ class Telemetry:
     `bridge` is there once the function has imported OpenTelemetry, `sources` are its metrics and
     logs: one for the process.
     `make_phases` is called after the first response, because its modules are not needed before; it
-    is None when telemetry is switched off. `flight` is set where there is an extension.
+    is None when telemetry is switched off. `flight` is set where there is an extension. `is_left`:
+    at the end of the environment spans are in the flight file, which are not to be sent as well.
     """
 
     bridge: Bridge | None = None
+    is_left: ClassVar[bool] = False
     flight: FlightRecorder | None = None
     sources: ClassVar[list[Source]] = []
 
@@ -230,13 +232,13 @@ class Telemetry:
                 self._handoff.send(body, "", count)
             except Exception as fault:  # noqa: BLE001 - the init error itself has been posted
                 self._fault(fault)
-        self._handoff.finish()
+        self._finish()
 
     def terminated(self) -> None:
         """SIGTERM: hand over the invocation that is still running, and what is unanswered."""
         self._send_signals(at_once=True)
         self.hand_over_open()
-        self._handoff.finish()
+        self._finish()
 
     def hand_over_open(self) -> None:
         """Hand over the invocation whose handler has not returned, if there is one."""
@@ -286,11 +288,24 @@ class Telemetry:
             body, count = self._with_own(b"", 0)
             if count:
                 self._handoff.send(body, "", count)
+        else:
+            Telemetry.is_left = True
         return True
 
     def close(self) -> None:
         """The process ends; wait for the last answer within its budget."""
         self._send_signals(at_once=True)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Hand over spans that have ended since the last response; wait for the last answer."""
+        try:
+            if self._handoff.present and not self.is_left:
+                body, count = self._with_own(b"", 0)
+                if count:
+                    self._handoff.send(body, "", count)
+        except Exception as fault:  # noqa: BLE001 - the process ends now in any case
+            self._fault(fault)
         self._handoff.finish()
 
     def _phases(self) -> Phases:

@@ -71,9 +71,9 @@ def test_what_begins_and_ends(notes: Notes, room: int, monkeypatch: pytest.Monke
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(recorder)  # type: ignore[arg-type]  # its shape
     tracers = [provider.get_tracer("a"), provider.get_tracer("b", "1")]
-    monkeypatch.setattr(module, "_MAX_HELD", room)
+    monkeypatch.setattr(module, "MAX_HELD", room)
     spans = [tracers[number % 2].start_span(name) for number, name in enumerate(("x", "", "y"))]
-    monkeypatch.setattr(module, "_MAX_HELD", 10_000)
+    monkeypatch.setattr(module, "MAX_HELD", 10_000)
     spans[0].update_name("renamed")
     spans[2].add_event("e")
     for span in spans:

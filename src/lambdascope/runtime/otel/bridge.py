@@ -9,12 +9,16 @@ spans still have the invoke span as their parent.
 
 from __future__ import annotations
 
+from contextvars import Context as Variables
+
 from opentelemetry import context as context_api
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from lambdascope.runtime.context import current_invocation
 from lambdascope.runtime.otel.invoke_span import InvokeSpan
 from lambdascope.runtime.otel.providers import LazyTracerProvider, adopt_earlier_tracers
+from lambdascope.runtime.otel.recorder import MAX_HELD
 from lambdascope.runtime.otel.sdk import Sdk
 
 TYPE_CHECKING = False
@@ -39,22 +43,31 @@ class Bridge:
         # The provider that the API hands out until the function has set one of its own.
         trace._PROXY_TRACER_PROVIDER = LazyTracerProvider(self.sdk)
         adopt_earlier_tracers(self.sdk)
+        self._begun: _Begun | None = None
         times = current_invocation.times()
-        if times is not None and times.trace is not None and times.entered_ns:
+        if times is not None and times.trace is not None and _is_running(times):
             # Imported by the handler: this very invocation has a span from here on.
-            self.enter(times)
+            if current_invocation.here() is times:
+                self.enter(times)
+            begun = self._begun = _Begun(times, self._context(times, Context()))
+            context_api._RUNTIME_CONTEXT = begun  # type: ignore[assignment]  # its shape
 
     def enter(self, times: InvokeTimes) -> None:
         """The invocation's span becomes the current one of this context."""
+        context = self._context(times, context_api.get_current())
+        times.span.token = context_api.attach(context)  # type: ignore[union-attr]  # made by it
+
+    def _context(self, times: InvokeTimes, context: Context) -> Context:
+        """This context with the invocation's span, and with what baggage the caller sent."""
         span = times.span
         if span is None:
             span = times.span = InvokeSpan(times, self.sdk)
-        context = trace.set_span_in_context(span)
+        context = trace.set_span_in_context(span, context)
         if times.trace is not None and times.trace.baggage:
             from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
             context = W3CBaggagePropagator().extract({"baggage": times.trace.baggage}, context)
-        span.token = context_api.attach(context)
+        return context
 
     def leave(self, times: InvokeTimes) -> None:
         """It is the current one no longer."""
@@ -64,7 +77,13 @@ class Bridge:
         token, span.token = span.token, None
         if token is not None and trace.get_current_span() is span:
             context_api.detach(token)
-        # Else it was attached within the handler, in a context that is gone.
+        # Else it was attached in a context that is gone.
+        begun = self._begun
+        if begun is not None and begun.times is times:
+            self._begun = None
+            current: object = context_api._RUNTIME_CONTEXT
+            if current is begun:  # else the function has put its own there
+                context_api._RUNTIME_CONTEXT = begun.inner
 
     def settle(self) -> None:
         """The function has been loaded: load the SDK in init if its tracers have been asked for."""
@@ -73,7 +92,11 @@ class Bridge:
 
     def take(self) -> tuple[bytes, int]:
         """The function's spans that have ended since the last call: an OTLP body, their number."""
-        return self.sdk.recorder.take()
+        recorder = self.sdk.recorder
+        if recorder.dropped:
+            dropped, recorder.dropped = recorder.dropped, 0
+            self._say(f"{dropped} spans are dropped: an invocation may have {MAX_HELD} of its own")
+        return recorder.take()
 
     def flush(self, left_s: float) -> None:
         """Let a provider of the function's own send what it holds before the environment freezes.
@@ -96,6 +119,33 @@ class Bridge:
         if thread.is_alive():
             self._say(f"the function's own tracer provider did not flush within {budget_s:.1f} s")
         self._flushing = thread
+
+
+def _is_running(times: InvokeTimes) -> bool:
+    """Whether this is the handler, any thread beside it, or what it has left for afterwards."""
+    return current_invocation.here() is times or times.entered_ns > 0 == times.returned_ns
+
+
+class _Begun:
+    """In place of the API's context variable until an invocation is over that began without it.
+
+    Any thread or task may have been the first to import the API, and what it attaches the others
+    do not see. So the invocation has a context wherever it runs and nothing has been attached.
+    """
+
+    def __init__(self, times: InvokeTimes, context: Context) -> None:
+        self.times = times
+        self.inner = context_api._RUNTIME_CONTEXT
+        self._context = context
+        self._none = Variables().run(self.inner.get_current)
+        self.attach = self.inner.attach
+        self.detach = self.inner.detach
+
+    def get_current(self) -> Context:
+        """See `opentelemetry.context`."""
+        context = self.inner.get_current()
+        is_none = context is self._none and current_invocation.here() is self.times
+        return self._context if is_none else context
 
 
 def _own_provider() -> object:

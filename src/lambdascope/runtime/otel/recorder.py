@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from lambdascope.runtime.otel.exceptions import Exceptions
 
-_MAX_HELD = 10_000
+# What one invocation may hold; the rest is counted.
+MAX_HELD = 10_000
 
 
 class SpanRecorder:
@@ -58,7 +59,7 @@ class SpanRecorder:
             return
         shift = shift_ns(times.offset_ns)
         if shift:
-            if len(self._shifts) >= _MAX_HELD:
+            if len(self._shifts) >= MAX_HELD:
                 self._shifts.clear()  # of spans that never end
             self._shifts[context.span_id] = shift
         if times.flight is not None:
@@ -66,7 +67,7 @@ class SpanRecorder:
             if is_simple(span, context):
                 head = head_of(span, context, shift)
                 encoded = opened(span, context, head)
-                if len(self._heads) >= _MAX_HELD:
+                if len(self._heads) >= MAX_HELD:
                     self._heads.clear()
                 self._heads[context.span_id] = head, span.name
             else:
@@ -88,7 +89,7 @@ class SpanRecorder:
         flight = None if times is None else times.flight
         if flight is not None and isinstance(sys.exception(), Terminated):
             return  # it is cut short by the end of the environment: the extension closes it so
-        if len(self._ended) >= _MAX_HELD:
+        if len(self._ended) >= MAX_HELD:
             self.dropped += 1
             return
         encoder = self._encoder(span.instrumentation_scope)
