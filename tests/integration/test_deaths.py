@@ -355,3 +355,26 @@ def handler(event, context):
     assert 10 == len(spans)
     assert [""] * 9 == [errors[record.request_id] for record in before + after]
     assert errors[died.request_id]
+
+
+def test_the_end_of_the_environment_waits_for_all_processes(
+    tmp_path: Path, recorder: OtlpRecorder
+) -> None:
+    """Where each invocation has a process, each comes to its own end before the platform kills."""
+    source = f"""
+import atexit, os, threading
+def end():
+    threading.Event().wait(0.2)
+    os.mknod(os.path.join({str(tmp_path)!r}, f"ended-{{os.getpid()}}"))
+def handler(event, context):
+    atexit.register(end)
+    return os.getpid()
+"""
+    settings = {**SEVERAL, "variables": {"LAMBDASCOPE_CONCURRENCY": "processes"}}
+    with running(
+        tmp_path, source, endpoint=recorder.endpoint, timeout_ms=2000, **settings
+    ) as function:
+        pid = function.invoke(b"1").answer.decode()
+        function.shutdown()
+
+    assert [f"ended-{pid}"] == [path.name for path in tmp_path.glob("ended-*")]

@@ -24,6 +24,7 @@ from lambdascope.wire.names import FAULT_EXIT
 from lambdascope.wire.runtime_api import InvocationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NoReturn
 
     from lambdascope.runtime.config import RuntimeConfig
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _STEADY_S = 10.0
 _MAX_FAILURES = 5
 _FIRST_PAUSE_S = 0.1
+# How long the workers may take for what they hand over at the end; the platform has its own limit.
+_END_S = 2.0
+_LOOK_S = 0.002
 # Request id and invocation id are 36 characters each.
 _NOTE_BYTES = 512
 _HEAD_BYTES = 3
@@ -125,9 +129,7 @@ def _supervise(config: RuntimeConfig) -> None:
     initialized = False
 
     def end(exit_status: int) -> NoReturn:
-        for child in workers:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGTERM)
+        _end_workers(workers)
         sys.exit(exit_status)
 
     signal.signal(signal.SIGTERM, lambda _signum, _frame: end(0))
@@ -157,6 +159,18 @@ def _supervise(config: RuntimeConfig) -> None:
             end(1)
         say(f"worker process {child} ended ({_ending(code)}){during} and is replaced")
         sleep(min(_FIRST_PAUSE_S * failures, 2.0))
+
+
+def _end_workers(workers: Iterable[int]) -> None:
+    """Have the workers end, and wait for it: the platform kills what is left after this process."""
+    for child in workers:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+    until = monotonic() + _END_S
+    with suppress(ChildProcessError):  # none is left
+        while monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                sleep(_LOOK_S)
 
 
 def _ending(code: int) -> str:
