@@ -110,6 +110,31 @@ result = [[type(module) is ModuleType for module in real],
     assert "concurrent.futures.thread" == name
 
 
+def test_who_asks_their_packages_gets_the_modules(tmp_path: Path) -> None:
+    """The packages of submodules have the real ones too, for whoever asks them and no one before,
+    and for any other name they say what Python says."""
+    kinds, missing, expected = _run(
+        tmp_path,
+        """
+load()
+from urllib import parse
+import concurrent
+is_real = [type(parse) is ModuleType, type(concurrent.futures) is ModuleType]
+def says(module):
+    try:
+        module.nothing
+    except AttributeError as error:
+        return str(error)
+    return [hasattr(module, "nothing")]
+import json
+result = [is_real, says(concurrent), says(json).replace("json", "concurrent")]
+""",
+    )
+
+    assert [True, True] == kinds
+    assert expected == missing
+
+
 def test_what_is_loaded_already_stays(tmp_path: Path) -> None:
     """Modules that the function has loaded are what the SDK gets."""
     is_real, are_stand_ins = _run(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from _thread import _count
+from functools import partial
 from types import ModuleType
 
 _RARELY_USED = (
@@ -42,6 +43,7 @@ class Lean:
                 # Its users reach it through the package, also afterwards.
                 __import__(holder)
                 setattr(sys.modules[holder], last, stand_in)
+                vars(sys.modules[holder]).setdefault("__getattr__", partial(_in_package, holder))
             sys.modules[name] = stand_in
             self._made.append(stand_in)
 
@@ -73,5 +75,18 @@ def _real(stand_in: _StandIn) -> ModuleType:
 
 
 def _withdraw(stand_in: _StandIn) -> None:
-    if sys.modules.get(stand_in.__name__) is stand_in:
-        del sys.modules[stand_in.__name__]
+    name = stand_in.__name__
+    if sys.modules.get(name) is stand_in:
+        del sys.modules[name]
+        holder, _, last = name.rpartition(".")
+        if holder:
+            vars(sys.modules[holder]).pop(last, None)
+
+
+def _in_package(package: str, name: str) -> ModuleType:
+    """What a package has no attribute for: the module that a stand-in took the place of."""
+    module = f"{package}.{name}"
+    if module not in _RARELY_USED:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    __import__(module)
+    return sys.modules[module]
