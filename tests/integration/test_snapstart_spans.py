@@ -95,9 +95,10 @@ def test_clock_is_anchored_anew(tmp_path: Path) -> None:
     code = f"""{HOOKED}
 @snapshots.register_before_snapshot
 def an_hour_passes():
-    import lambdascope.clock as clock
+    from lambdascope import clock
+    from lambdascope.runtime import telemetry
     real = clock.time_ns
-    clock.time_ns = lambda: real() + {HOUR_NS}
+    clock.time_ns = telemetry.time_ns = lambda: real() + {HOUR_NS}
 {PLAIN}
 """
     before_ns = time.time_ns()
