@@ -216,7 +216,7 @@ class Life:
 
     def _spooled(self) -> list[bytes]:
         folder = Path(self.environment._host.directory)
-        batches = [batch for one in folder.glob(f"{PREFIX}*") for batch in parse(one.read_bytes())]
+        batches = [batch for one in folder.rglob(f"{PREFIX}*") for batch in parse(one.read_bytes())]
         return [batch.body for batch in batches if batch.signal == "traces"]
 
     def _on_log(self, line: LogLine) -> None:
