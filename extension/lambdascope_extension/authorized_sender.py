@@ -7,18 +7,16 @@ time, and once more when the destination does not take it. Values stay in this p
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
+from binascii import b2a_base64
 from time import monotonic, time
-from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from lambdascope_extension.answers import CUT, RETRY, Result
 from lambdascope_extension.aws_calls import AwsCalls, AwsError
-from lambdascope_extension.destination import BASIC, HEADERS, KMS, PARAMETER
+from lambdascope_extension.destination import BASIC, HEADERS, KMS, PARAMETER, header_text
 from lambdascope_extension.export_config import parse_headers
-from lambdascope_extension.sigv4 import Signer
+from lambdascope_extension.sigv4 import Signer, quoted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -96,7 +94,7 @@ class AuthorizedSender:
             )
 
     def _sign_with(self, destination: Destination, signer: Signer) -> None:
-        own = {name: value.decode("latin-1") for name, value in destination.headers.items()}
+        own = {name: header_text(value) for name, value in destination.headers.items()}
 
         def sign(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
             return signer.sign(destination.url, {**own, **headers}, body, now=time())
@@ -126,19 +124,21 @@ def _header(value: str, secret: Secret) -> bytes:
     if any(byte < 32 or byte == 127 for byte in raw):
         raise AwsError(f"{_shown(secret)} holds a line break or another control character")
     if secret.how == BASIC:
-        return b"Basic " + b64encode(secret.prefix + raw)
+        return b"Basic " + b2a_base64(secret.prefix + raw, newline=False)
     return secret.prefix + raw
 
 
 def _header_list(value: str, reference: str) -> dict[str, bytes]:
     """Headers as the standard variable has them, or a JSON object of them."""
     if value.startswith("{"):
+        from json import loads
+
         try:
-            pairs = json.loads(value).items()
+            pairs = loads(value).items()
         except ValueError:
             pairs = ()
         # The same checks for both forms: a line break in a value would be an injection.
-        value = ",".join(f"{name}={quote(str(one))}" for name, one in pairs)
+        value = ",".join(f"{name}={quoted(str(one).encode())}" for name, one in pairs)
     found, wrong = parse_headers(value)
     if wrong or not found:
         raise AwsError(f"{reference} is neither name=value,name=value nor a JSON object")

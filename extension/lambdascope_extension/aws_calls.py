@@ -1,32 +1,24 @@
 """The few calls to AWS that the extension makes: its credentials, and secrets from three stores.
 
-Loaded in the exporter's thread, where a destination needs it. Requests are made with `requests`,
-which is there for TLS and proxies anyway, over sockets that the main thread can cut. Nothing here
-prints, and no error has a value of a secret or a key in it. Sources: AWS API references of Secrets
-Manager, Systems Manager and KMS; AWS SDKs reference guide, "Container credential provider" and
-"Service-specific endpoints".
+Loaded in the exporter's thread, where a destination needs it. Nothing here prints, and no error has
+a value of a secret or a key in it. Sources: AWS API references of Secrets Manager, Systems Manager
+and KMS; AWS SDKs reference guide, "Container credential provider" and "Service-specific endpoints".
 """
 
 from __future__ import annotations
 
-import json
-from base64 import b64decode
-from calendar import timegm
-from time import strptime, time
-from typing import TYPE_CHECKING, Any
+from binascii import a2b_base64
+from time import time
 
-import requests
-
-from lambdascope import __version__
 from lambdascope.wire import names
-from lambdascope_extension.open_sockets import OpenSockets, cuttable_session
+from lambdascope_extension.aws_http import AwsHttp, Call, NoAnswer
 from lambdascope_extension.sigv4 import Credentials, Signer
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-_CONNECT_S = 1.0
-_MAX_ANSWER_BYTES = 262_144
 # As AWS's libraries do, so that nothing is signed with what ends on its way.
 _RENEW_BEFORE_S = 300.0
 # Of each service: what its name is in variables, and before the name of an action.
@@ -50,24 +42,20 @@ class AwsCalls:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._sockets = OpenSockets()
-        self._session = cuttable_session(self._sockets)
-        # The authorities that the user trusts, who may be those of a proxy that looks into TLS.
-        self._verify = environ.get(names.ENV_SSL_CERT_FILE) or True
+        self._http = AwsHttp(environ)
         self._credentials: Credentials | None = None
 
     def allow(self) -> None:
         """Calls may be made again."""
-        self._sockets.allow()
+        self._http.allow()
 
     def cut(self) -> None:
         """End the call that is under way; from another thread."""
-        self._sockets.cut()
+        self._http.cut()
 
     def forget(self) -> None:
-        """Get the credentials anew, over new connections."""
+        """Get the credentials anew."""
         self._credentials = None
-        self._session.close()
 
     def credentials(self, timeout_s: float) -> Credentials:
         """Those of the environment, or of the address that a restored function has. AwsError."""
@@ -90,7 +78,7 @@ class AwsCalls:
             value = self._call("secretsmanager", "GetSecretValue", given, region, timeout_s)
             text = value.get("SecretString")
             if text is None and "SecretBinary" in value:
-                text = b64decode(value["SecretBinary"]).decode("latin-1")
+                text = _decoded(value, "SecretBinary", "latin-1")
         if not isinstance(text, str):
             raise AwsError(f"{arn} has no text", may_pass=False)
         return _picked(text, key, arn) if key else text
@@ -115,7 +103,7 @@ class AwsCalls:
                 raise
             with_context = {**given, "EncryptionContext": context}
             value = self._call("kms", "Decrypt", with_context, "", timeout_s)
-        return b64decode(value["Plaintext"]).decode()
+        return _decoded(value, "Plaintext", "utf-8")
 
     def _from_environ(self) -> Credentials | None:
         get = self._environ.get
@@ -134,13 +122,13 @@ class AwsCalls:
             )
         headers = {"authorization": self._environ.get(names.ENV_CREDENTIALS_TOKEN, "")}
         # An address inside the environment, which no proxy can reach.
-        found = self._exchange("GET", url, headers, b"", timeout_s, proxies=dict(_NO_PROXIES))
+        found = self._found(Call(url, headers, timeout_s=timeout_s, direct=True))
         try:
             return Credentials(
                 found["AccessKeyId"],
                 found["SecretAccessKey"],
                 token=found.get("Token", ""),
-                expires=timegm(strptime(found["Expiration"][:19], "%Y-%m-%dT%H:%M:%S")),
+                expires=_expires(found["Expiration"]),
             )
         except (KeyError, TypeError, ValueError):
             raise AwsError(f"{names.ENV_CREDENTIALS_URI} gives no credentials") from None
@@ -148,6 +136,8 @@ class AwsCalls:
     def _call(
         self, service: str, action: str, given: object, region: str, timeout_s: float
     ) -> dict[str, Any]:
+        from json import dumps
+
         own, target = _STORES[service]
         get = self._environ.get
         region = region or get(names.ENV_REGION, "") or get(names.ENV_DEFAULT_REGION, "")
@@ -158,63 +148,57 @@ class AwsCalls:
             or f"https://{service}.{region}.{suffix}"
         )
         url = f"{url.rstrip('/')}/"
-        body = json.dumps(given).encode()
+        body = dumps(given).encode()
         headers = {
             "content-type": "application/x-amz-json-1.1",
             "x-amz-target": f"{target}.{action}",
         }
         signer = Signer(self.credentials(timeout_s), service=service, region=region)
         headers |= signer.sign(url, headers, body, now=time())
-        return self._exchange("POST", url, headers, body, timeout_s)
+        return self._found(Call(url, headers, body, timeout_s=timeout_s))
 
-    def _exchange(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: bytes,
-        timeout_s: float,
-        proxies: Any = None,
-    ) -> dict[str, Any]:
-        host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    def _found(self, call: Call) -> dict[str, Any]:
+        from json import loads
+
+        host = call.url.partition("://")[2].partition("/")[0].rpartition("@")[2]
         try:
-            response = self._session.request(
-                method,
-                url,
-                headers={**headers, "user-agent": f"lambdascope/{__version__}"},
-                data=body,
-                timeout=(min(_CONNECT_S, timeout_s), timeout_s),
-                proxies=proxies,
-                verify=self._verify,
-                allow_redirects=False,
-                stream=True,
-            )
-            answer = response.raw.read(_MAX_ANSWER_BYTES, decode_content=True)
-            response.close()
-        except (requests.RequestException, OSError) as error:
-            self._session.close()
-            raise AwsError(f"no answer from {host}: {type(error).__name__}") from None
+            status, answer = self._http.answer(call)
+        except NoAnswer as error:
+            raise AwsError(f"no answer from {host}: {error}") from None
         try:
-            found = json.loads(answer)
+            found = loads(answer)
         except ValueError:
             found = None
-        if response.status_code != names.OK or not isinstance(found, dict):
+        if status != names.OK or not isinstance(found, dict):
             kind = str(found.get("__type", "")) if isinstance(found, dict) else ""
             kind = kind.rpartition("#")[2][:80]
             # Throttled, or a server's fault.
-            may_pass = response.status_code >= 500 or "Throttl" in kind
-            raise AwsError(
-                f"{host} answers {response.status_code} {kind}".strip(), may_pass=may_pass
-            )
+            may_pass = status >= 500 or "Throttl" in kind
+            raise AwsError(f"{host} answers {status} {kind}".strip(), may_pass=may_pass)
         return found
 
 
-_NO_PROXIES = {"http": "", "https": "", "all": ""}
+def _decoded(found: dict[str, Any], key: str, encoding: str) -> str:
+    try:
+        return a2b_base64(found[key]).decode(encoding)
+    except (KeyError, TypeError, ValueError):
+        raise AwsError(f"{key} of AWS's answer is no text", may_pass=False) from None
+
+
+def _expires(text: str) -> float:
+    from lambdascope_extension.records.record import parse_time
+
+    seconds = parse_time(text) / 1e9
+    if not seconds:
+        raise ValueError
+    return seconds
 
 
 def _picked(text: str, key: str, arn: str) -> str:
+    from json import loads
+
     try:
-        value = json.loads(text)[key]
+        value = loads(text)[key]
     except (ValueError, KeyError, TypeError):
         raise AwsError(f"{arn} is no JSON object with the key {key!r}", may_pass=False) from None
     return str(value)

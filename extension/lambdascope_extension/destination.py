@@ -42,6 +42,11 @@ def is_reference(value: bytes) -> bool:
     return len(parts) == 4 and parts[0] == b"arn" and parts[2] in _STORES
 
 
+def header_text(value: bytes) -> str:
+    """A header's value as it is signed, and sent in UTF-8 again."""
+    return value.decode("utf-8", "replace")
+
+
 class Destination:
     """Where one signal goes. `shown` is the URL without anything secret; `verify` and `cert` are
     what `requests` takes.

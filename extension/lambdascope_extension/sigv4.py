@@ -10,7 +10,8 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 from time import gmtime, strftime
-from urllib.parse import quote, unquote_plus, urlsplit
+
+from lambdascope_extension.export_config import unquote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _LAST = "aws4_request"
-_UNRESERVED = "-_.~"
+_UNRESERVED = frozenset(b"-_.~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_IN_PATHS = _UNRESERVED | {ord("/")}
 DATE = "x-amz-date"
 TOKEN = "x-amz-security-token"  # noqa: S105 - the name of a header
 
@@ -79,15 +81,17 @@ class Signer:
 
 def _canonical(method: str, url: str, headers: Mapping[str, str], body: bytes) -> str:
     """The text of a request that is the same for whoever signs and whoever checks."""
-    parts = urlsplit(url)
-    signed = {**headers, "host": _host(parts.scheme, parts.netloc)}
+    scheme, _, rest = url.partition("#")[0].partition("://")
+    authority, _, target = rest.partition("/")
+    path, _, query = f"/{target}".partition("?")
+    signed = {**headers, "host": _host(scheme, authority)}
     lines = [f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed)]
     return "\n".join(
         (
             method,
             # Every service but S3 expects the path encoded once more than it is in the request.
-            quote(parts.path or "/", safe=f"/{_UNRESERVED}"),
-            _query(parts.query),
+            quoted(path.encode(), _IN_PATHS),
+            _query(query),
             "".join(lines),
             ";".join(sorted(signed)),
             sha256(body).hexdigest(),
@@ -109,5 +113,9 @@ def _query(query: str) -> str:
 
 
 def _encoded(text: str) -> str:
-    # A plus in a query is a plus for AWS, not a space.
-    return quote(unquote_plus(text.replace("+", "%2B")), safe=_UNRESERVED)
+    return quoted(unquote(text))  # a plus is a plus for AWS, not a space
+
+
+def quoted(raw: bytes, safe: frozenset[int] = _UNRESERVED) -> str:
+    """Percent-encoded but for what is `safe`; `urllib.parse` would load `re` for it."""
+    return "".join(chr(one) if one in safe else f"%{one:02X}" for one in raw)

@@ -1,4 +1,4 @@
-"""TLS for the plain sender: OpenSSL by the C module that is under Python's `ssl`.
+"""TLS for our own connections: OpenSSL by the C module that is under Python's `ssl`.
 
 `ssl` itself, and `requests` and urllib3 around it, cost 90 ms of CPU and 10 MB more, before the
 first byte of the first export. All checks are OpenSSL's: the chain, the host name, the dates; the
@@ -25,8 +25,6 @@ from time import monotonic
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from lambdascope_extension.destination import Destination
 
 _HTTP_1_1 = b"\x08http/1.1"
 _TYPE_MASK = 0o170000
@@ -91,8 +89,8 @@ def is_known() -> bool:
     return sys.version_info < (3, 15)
 
 
-def make_context(destination: Destination) -> Any:
-    """What is trusted and shown by the destination's files. Raises OSError, also for their text."""
+def make_context(verify: str | bool, cert: str | tuple[str, str] | None) -> Any:
+    """What is trusted and shown by a destination's files. Raises OSError, also for their text."""
     context: Any = _SSLContext(PROTOCOL_TLS_CLIENT)  # verifies the chain and the name
     context.minimum_version = PROTO_TLSv1_2
     context._host_flags |= HOSTFLAG_NEVER_CHECK_SUBJECT
@@ -100,15 +98,15 @@ def make_context(destination: Destination) -> Any:
     context.post_handshake_auth = True
     if sys.version_info >= (3, 13):
         context.verify_flags |= VERIFY_X509_PARTIAL_CHAIN | VERIFY_X509_STRICT
-    path = _authorities() if destination.verify is True else str(destination.verify)
+    path = _authorities() if verify is True else str(verify)
     if not path:
         context.set_default_verify_paths()
     elif posix.stat(path).st_mode & _TYPE_MASK == _DIRECTORY:
         context.load_verify_locations(None, path)
     else:
         context.load_verify_locations(path)
-    if destination.cert is not None:
-        both = destination.cert if isinstance(destination.cert, tuple) else (destination.cert,)
+    if cert is not None:
+        both = cert if isinstance(cert, tuple) else (cert,)
         # With a password, which is not right, nobody is asked for one at a terminal.
         context.load_cert_chain(both[0], both[-1], "")
     return context

@@ -20,13 +20,14 @@ import certifi
 import peers
 from collector import Collector
 from extension_fakes import ExtensionProcess, FakePlatform, Function
-from fake_collector import BY_REQUESTS, ENDPOINT, FakeCollector
+from fake_collector import BY_REQUESTS, ENDPOINT, Answer, FakeCollector
 from tls_kit import Authority, TlsFront
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 EXPORTS = 20
+STORED = b'{"SecretString": "x-key=v"}'
 
 
 def pss_mb(pid: int) -> float:
@@ -76,6 +77,22 @@ def ways() -> Iterator[dict[str, dict[str, str]]]:
         front = stack.enter_context(TlsFront(plain.endpoint, certificate))
         trust = {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(bundle)}
         secure = {ENDPOINT: front.endpoint, **trust}
+        keys = {"AWS_REGION": "r", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
+        signed = {
+            **keys,
+            **trust,
+            "LAMBDASCOPE_DESTINATION": "aws-xray",
+            "LAMBDASCOPE_AWS_XRAY_ENDPOINT": front.endpoint,
+        }
+        stores = stack.enter_context(FakeCollector(*[Answer(200, body=STORED)] * 2))
+        secrets = stack.enter_context(TlsFront(stores.endpoint, certificate))
+        stored = {
+            **secure,
+            **keys,
+            "SSL_CERT_FILE": str(bundle),
+            "AWS_ENDPOINT_URL": secrets.endpoint,
+            "LAMBDASCOPE_HEADERS_SECRET_ARN": "arn:aws:secretsmanager:r:1:secret:s",
+        }
         found = {
             "http": {ENDPOINT: plain.endpoint},
             "https": secure,
@@ -83,8 +100,11 @@ def ways() -> Iterator[dict[str, dict[str, str]]]:
                 **secure,
                 "OTEL_EXPORTER_OTLP_CERTIFICATE": str(authority.file),
             },
+            "https, signed": signed,
+            "https, headers from a secret": stored,
             "http through `requests`": {ENDPOINT: plain.endpoint, **BY_REQUESTS},
             "https through `requests`": {**secure, **BY_REQUESTS},
+            "https, signed, through `requests`": {**signed, **BY_REQUESTS},
         }
         binary = peers.collector_binary()
         if binary is not None:

@@ -106,10 +106,8 @@ LATER = {
     "lambdascope.transport.exchange": "by the listener",
     "lambdascope.transport.listener": "by the emulator and tests",
     "lambdascope_extension.open_sockets": "by the sender",
-    "lambdascope_extension.authorized_sender": "by the exporter's loader",
-    "lambdascope_extension.aws_calls": "by the authorized sender",
+    "lambdascope_extension.requests_calls": "with the first call that needs it",
     "lambdascope_extension.grpc_sender": "by the exporter's loader",
-    "lambdascope_extension.sigv4": "in the exporter's thread, for AWS",
     "lambdascope_extension.sender": "in the exporter's thread, after register",
 }
 

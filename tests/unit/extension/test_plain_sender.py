@@ -16,10 +16,11 @@ from lambdascope_extension.answers import CUT, EXPORTED, REFUSED, RETRY, Result
 from lambdascope_extension.buffer import Batch, Message
 from lambdascope_extension.export_config import Destination, read_export_config
 from lambdascope_extension.exporter import Job
+from lambdascope_extension.own_connections import is_own_way, split_url
 from lambdascope_extension.plain_sender import PlainSender, is_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @pytest.fixture
@@ -204,3 +205,53 @@ def test_no_connection(sender: PlainSender, endpoint: str, reason: str) -> None:
     """Why there is no connection is said in plain words."""
     result = sender.send(job(endpoint))
     assert (RETRY, reason) == (result.outcome, result.reason)
+
+
+def test_headers_that_are_no_ascii(collector: FakeCollector, sender: PlainSender) -> None:
+    """A header's bytes are sent as they were given; what is no UTF-8 is left to `requests`."""
+    one = job(collector.endpoint)
+    one.destination.headers["x-name"] = "Zoë".encode()
+    assert EXPORTED == sender.send(one).outcome
+    assert "Zoë" == collector.requests[0].headers["x-name"]
+    assert is_plain([one.destination], {})
+    one.destination.headers["x-name"] = b"\xff"
+    assert not is_plain([one.destination], {})
+
+
+def test_what_is_signed_is_sent(collector: FakeCollector, sender: PlainSender) -> None:
+    """A signature is made of the body that goes out, and the host is named as it is signed."""
+    one = job(collector.endpoint)
+    one.destination.gzip = True
+    signed: list[bytes] = []
+
+    def sign(headers: Mapping[str, str], body: bytes) -> dict[str, str]:
+        signed.append(body)
+        return {"authorization": headers["content-type"]}
+
+    one.destination.sign = sign
+    assert EXPORTED == sender.send(one).outcome
+    assert signed == [one.body for one in collector.requests]
+    assert CONTENT_TYPE_PROTOBUF == collector.requests[0].headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://c:443/v1?a=b", ("https", "c", "/v1?a=b")),
+        ("https://c:80", ("https", "c:80", "/")),
+        ("http://[::1]:80/", ("http", "[::1]", "/")),
+        ("http://c:443/", ("http", "c:443", "/")),
+        ("http://c:8080/", ("http", "c:8080", "/")),
+    ],
+)
+def test_host_that_is_named(url: str, expected: tuple[str, str, str]) -> None:
+    """The scheme's own port is not named, so that a signature fits."""
+    assert expected == split_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["HTTP://c/", "ftp://c/", "c:80", "http://u@c/", "http://c/#a", "http://c:x/", "http://"]
+)
+def test_addresses_that_are_left_to_requests(url: str) -> None:
+    """What has to be repaired or refused is not ours to send."""
+    assert not is_own_way(url, {})
