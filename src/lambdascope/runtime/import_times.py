@@ -111,7 +111,7 @@ class ImportTimes:
         elif stack and record in stack:
             # Greenlets share a thread and may end their imports in any order.
             stack.remove(record)
-        if total >= MIN_TOTAL_NS and not self._stopped:
+        if total >= MIN_TOTAL_NS and not self._stopped and not _is_runtimes(record):
             self.records.append(record)
             if len(self.records) >= 2 * MAX_RECORDS:
                 self._keep_longest()
@@ -123,3 +123,10 @@ class ImportTimes:
             left_out = {id(record) for record in by_length[:excess]}
             self.records = [record for record in self.records if id(record) not in left_out]
             self.dropped += excess
+
+
+def _is_runtimes(record: ImportRecord) -> bool:
+    """Whether the runtime imports it for itself, in a phase that has a span already."""
+    while record.parent is not None:
+        record = record.parent
+    return record.name.startswith("lambdascope.runtime.")

@@ -94,6 +94,18 @@ def test_short_imports_are_left_out(python: Path, tmp_path: Path) -> None:
     assert ["slow"] == names
 
 
+def test_what_the_runtime_imports_for_itself(python: Path, tmp_path: Path) -> None:
+    """It and what it needs are none of the function's; what modules of the function need is."""
+    (tmp_path / "app.py").write_text("import lambdascope.runtime.serde\n")
+    names = _run(
+        python,
+        tmp_path,
+        "import lambdascope.runtime.stacks, app\nresult = sorted(by_name())",
+    )
+    assert {"app", "lambdascope.runtime.serde"} <= set(names)
+    assert not {"lambdascope.runtime.stacks", "traceback"} & set(names)
+
+
 def test_c_extension(python: Path, tmp_path: Path) -> None:
     """The loading of a shared library is counted, not only Python code."""
     name, is_shared = _run(
